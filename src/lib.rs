@@ -1,0 +1,17 @@
+//! cachedeck shows BuildKit build caches wherever they live. The library is the program's own; its JSON is the
+//! interface for others.
+//!
+//! Six layers, imports only downward (held by `tests/architecture.rs`):
+//!
+//! | layer | module | job |
+//! |---|---|---|
+//! | 0 | [`error`], [`progress`], [`model`] | plain data and pure functions |
+//! | 1 | [`format`] | bytes to model and back |
+//! | 2 | [`store`] | reach one place where caches live |
+//! | 3 | [`ops`] | use cases: load, verify, diff, files, find |
+//! | 4 | [`cli`], [`tui`], [`config`] | talk to people |
+//! | 5 | `main.rs` | start |
+
+pub mod error;
+pub mod model;
+pub mod progress;

@@ -1,0 +1,4 @@
+//! Layer 0: plain data and pure functions. No async, no I/O, no clock.
+
+pub mod cache;
+pub mod digest;
