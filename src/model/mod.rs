@@ -2,4 +2,7 @@
 
 pub mod cache;
 pub mod digest;
+pub mod finding;
+pub mod graph;
 pub mod text;
+pub mod usage;

@@ -1,0 +1,216 @@
+//! Everything found at one location: its cache indexes, named or not, its blobs, and what is wrong.
+
+use crate::model::cache::{Cache, Form};
+use crate::model::digest::Digest;
+use crate::model::finding::Finding;
+use crate::model::graph::Summary;
+use crate::model::location::Location;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// One version of a cache (or an image): a manifest, or a config under a name.
+#[derive(Clone, Debug)]
+pub struct CacheIndex {
+    /// Digest of the manifest, or of the bare config.
+    pub digest: Digest,
+    /// Names that lead here, sorted; empty for a dangling version.
+    pub tags: Vec<String>,
+    /// How it is written; `None` if it could not be read.
+    pub form: Option<Form>,
+    /// Bytes of the manifest itself.
+    pub manifest_bytes: u64,
+    /// Digest of the cache config, where it is a blob of its own.
+    pub config: Option<Digest>,
+    /// The cache; `None` for an image without one and for what could not be decoded.
+    pub cache: Option<Arc<Cache>>,
+    /// Counts and sizes of `cache`.
+    pub summary: Option<Summary>,
+    /// Every blob it reaches, itself included, with the size its parent gives; sorted by digest, each once.
+    pub reach: Vec<Reached>,
+    /// Reached blobs that are not there, sorted.
+    pub missing: Vec<Digest>,
+    /// Bytes of the present blobs that no other index of the location reaches: what collecting would free if this one went.
+    pub exclusive_bytes: u64,
+    /// Bytes of the present blobs that other indexes reach too.
+    pub shared_bytes: u64,
+    /// When its newest layer was made.
+    pub created: Option<Timestamp>,
+    /// When the manifest was written here.
+    pub modified: Option<Timestamp>,
+    /// What is wrong with this index; `exclusive_bytes` can't be trusted while it has errors.
+    pub findings: Vec<Finding>,
+}
+
+/// A blob that an index reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reached {
+    /// Which blob.
+    pub digest: Digest,
+    /// Bytes, as the descriptor says.
+    pub size: u64,
+    /// What it is used as.
+    pub role: Role,
+}
+
+impl CacheIndex {
+    /// Whether no name leads here.
+    pub fn is_dangling(&self) -> bool {
+        self.tags.is_empty()
+    }
+
+    /// When it was made: the newest layer, else the file's own time.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.created.or(self.modified)
+    }
+
+    /// The first name, if any. Untrusted text.
+    pub fn name(&self) -> Option<&str> {
+        self.tags.first().map(String::as_str)
+    }
+}
+
+/// What a blob is used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// An envelope: manifest, index or list.
+    Manifest,
+    /// A cache config or an image config.
+    Config,
+    /// A layer.
+    Layer,
+    /// Nothing tells.
+    Unknown,
+}
+
+impl Role {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Manifest => "manifest",
+            Role::Config => "config",
+            Role::Layer => "layer",
+            Role::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who needs a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// A name reaches it.
+    Live,
+    /// Only versions without a name reach it.
+    Dangling,
+    /// Nothing reaches it.
+    Orphan,
+    /// Something reaches it, but it is not there.
+    Missing,
+}
+
+impl State {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Live => "live",
+            State::Dangling => "dangling",
+            State::Orphan => "orphan",
+            State::Missing => "missing",
+        }
+    }
+}
+
+/// A blob of the location, or one that should be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Which blob.
+    pub digest: Digest,
+    /// Bytes it takes here; `None` if it is missing.
+    pub size: Option<u64>,
+    /// Bytes that manifests say it has, where one says so.
+    pub declared: Option<u64>,
+    /// When it was written here.
+    pub modified: Option<Timestamp>,
+    /// What it is used as.
+    pub role: Role,
+    /// Who needs it.
+    pub state: State,
+    /// How many indexes reach it.
+    pub referrers: u32,
+}
+
+impl Blob {
+    /// Whether it is there with another length than its manifests say.
+    pub fn wrong_size(&self) -> bool {
+        matches!((self.size, self.declared), (Some(is), Some(should)) if is != should)
+    }
+}
+
+/// An upload that never finished, in `ingest/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// Name of its folder. Untrusted text.
+    pub name: String,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// When it was last written to.
+    pub modified: Option<Timestamp>,
+}
+
+/// Totals of a location, in blobs and bytes. Missing blobs have no bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Blobs present.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blobs that a name reaches.
+    pub live_blobs: u64,
+    /// Their bytes.
+    pub live_bytes: u64,
+    /// Blobs that only versions without a name reach.
+    pub dangling_blobs: u64,
+    /// Their bytes.
+    pub dangling_bytes: u64,
+    /// Blobs that nothing reaches.
+    pub orphan_blobs: u64,
+    /// Their bytes.
+    pub orphan_bytes: u64,
+    /// Blobs that should be there and are not.
+    pub missing_blobs: u64,
+    /// Cache indexes and images, named or dangling.
+    pub indexes: u64,
+}
+
+/// A location, looked at whole.
+#[derive(Clone, Debug)]
+pub struct Inventory {
+    /// Where.
+    pub location: Location,
+    /// Named indexes by name, then dangling ones from new to old.
+    pub indexes: Vec<CacheIndex>,
+    /// Blobs sorted by digest, missing ones among them. Empty where the backend can't list any.
+    pub blobs: Vec<Blob>,
+    /// Unfinished uploads, by name.
+    pub leftovers: Vec<Leftover>,
+    /// Totals.
+    pub usage: Usage,
+    /// What is wrong with the location as a whole.
+    pub warnings: Vec<Finding>,
+    /// Whether everything could be read. While it is `false`, "orphan" and "exclusive" are not to be relied on.
+    pub complete: bool,
+}
+
+impl Inventory {
+    /// The blob with this digest.
+    pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
+        self.blobs.binary_search_by(|b| b.digest.cmp(digest)).ok().map(|at| &self.blobs[at])
+    }
+
+    /// The indexes that reach `digest`.
+    pub fn referrers<'a>(&'a self, digest: &'a Digest) -> impl Iterator<Item = &'a CacheIndex> + 'a {
+        self.indexes.iter().filter(move |i| i.reach.binary_search_by(|r| r.digest.cmp(digest)).is_ok())
+    }
+}

@@ -1,0 +1,264 @@
+//! Layer 2: reach one place where caches live. This file is the written contract; each backend is one file (or folder)
+//! beside it and one line in [`catalog`]. `tests/conformance` holds every backend to what is said here.
+//!
+//! Where bytes live and how they are decoded are two questions: a store hands out bytes and never decodes a cache.
+//!
+//! | backend | references | what a reference names | blobs |
+//! |---|---|---|---|
+//! | local | tags of `index.json` | an envelope, by digest | all of `blobs/`, dangling versions found by content |
+//! | registry, inline | tags of the repository | an envelope, by digest | can't be listed, only read by digest |
+//! | s3, azblob | objects under the manifests prefix | a bare config, by name | objects under the blobs prefix |
+//! | gha | entries of a scope, newest `#n` last | a bare config, by key | entries under the blob prefix |
+//! | builder | none | none | none; [`Store::usage`] instead |
+
+pub mod catalog;
+mod local;
+pub mod memory;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::digest::Digest;
+use crate::model::finding::Finding;
+use crate::model::inventory::Leftover;
+use crate::model::location::Location;
+use crate::model::usage::UsageRecord;
+use crate::progress::Progress;
+use async_trait::async_trait;
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::Digest as _;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+
+/// Bytes of a blob, streamed. Dropping it stops the transfer.
+pub type BlobReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What a backend can do. Keys are greyed out, commands refused and conformance cases chosen by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// [`Store::blobs`] lists all blobs. Without it nothing can be called orphan.
+    pub list_blobs: bool,
+    /// [`Store::blobs`] also brings documents that no reference names, so dangling versions are found.
+    pub find_dangling: bool,
+    /// [`Store::open`] and [`Store::measure`] work.
+    pub read_blobs: bool,
+    /// [`Store::put`] and [`Store::publish`] work.
+    pub write: bool,
+    /// [`Store::remove`] works.
+    pub remove: bool,
+    /// [`Store::hide`] and [`Store::restore`] work: removing can be undone.
+    pub hide: bool,
+    /// [`Store::usage`] works.
+    pub usage: bool,
+    /// What removing a blob or reference does to the space it takes.
+    pub frees: Frees,
+}
+
+/// Whether the space that a removal frees is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frees {
+    /// Exactly the bytes removed.
+    Exactly,
+    /// At most those: the server collects later, or others share them.
+    AtMost,
+}
+
+/// A name that leads to a cache or image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The tag, object name or scope key. Untrusted text; empty where an entry has no name.
+    pub name: String,
+    /// Digest of what it names, where the place says it.
+    pub digest: Option<Digest>,
+    /// Bytes of what it names, where the place says it.
+    pub size: Option<u64>,
+    /// When it was last written, where the place says it.
+    pub modified: Option<Timestamp>,
+    /// What changes when it is written again: a digest, ETag, version id or entry id.
+    pub version: Option<String>,
+}
+
+/// The names of a place.
+#[derive(Clone, Debug, Default)]
+pub struct References {
+    /// Sorted by name.
+    pub items: Vec<Reference>,
+    /// Entries that could not be made sense of.
+    pub findings: Vec<Finding>,
+}
+
+/// A blob that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobEntry {
+    /// Which blob.
+    pub digest: Digest,
+    /// Bytes it takes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: Option<Timestamp>,
+    /// Its bytes, where listing had to look inside and it may be a manifest or config: what begins like a JSON object
+    /// and is at most [`DOCUMENT_LIMIT`] bytes long.
+    pub document: Option<Bytes>,
+}
+
+/// What a listing brings beside blobs.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Unfinished uploads, by name.
+    pub leftovers: Vec<Leftover>,
+    /// What was found that is not a blob, and what could not be looked at.
+    pub findings: Vec<Finding>,
+    /// Whether all of it could be listed and looked at.
+    pub complete: bool,
+}
+
+/// Length and digest of a blob as it is, not as it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// Bytes read.
+    pub size: u64,
+    /// SHA-256 of them.
+    pub digest: Digest,
+}
+
+/// What [`Store::publish`] expects to find under the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing: the name must be new.
+    Absent,
+    /// The reference with this [`Reference::version`].
+    Version(String),
+}
+
+/// Envelopes and bare configs are at most this long when found by looking; a longer one is read only if a reference or
+/// envelope names it.
+pub const DOCUMENT_LIMIT: u64 = 4 << 20;
+
+/// One place where caches live.
+///
+/// Contract, for all methods: lists are sorted as said; a dropped future leaves nothing half-written; a blob or
+/// reference that is not there is [`Kind::NotFound`], and only that (an error that leaves it open is another kind);
+/// what a backend can't do answers [`Kind::Unsupported`], just as its [`Capabilities`] say.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Where it is.
+    fn location(&self) -> &Location;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// All names.
+    async fn references(&self) -> Result<References>;
+
+    /// The bytes that `reference` names, an envelope or a bare config: at most `limit`, else [`Kind::Invalid`].
+    async fn document(&self, reference: &Reference, limit: u64) -> Result<Bytes> {
+        match reference.digest {
+            Some(digest) => self.read(&digest, limit).await,
+            None => Err(self.unsupported("reading what a name stands for")),
+        }
+    }
+
+    /// Lists all blobs in batches, in no order, each once, into `batches`. Adds each to `progress` and stops when it is
+    /// cancelled. A blob that vanishes while being listed is left out.
+    async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
+        let _ = (progress, batches);
+        Err(self.unsupported("listing blobs"))
+    }
+
+    /// Whether a blob is there, and its size. Never reads it.
+    async fn stat(&self, digest: &Digest) -> Result<BlobEntry>;
+
+    /// Streams a blob from its first byte.
+    async fn open(&self, digest: &Digest) -> Result<BlobReader>;
+
+    /// A whole small blob; one longer than `limit` bytes is [`Kind::Invalid`] and not read.
+    async fn read(&self, digest: &Digest, limit: u64) -> Result<Bytes> {
+        let mut bytes = Vec::new();
+        let reader = self.open(digest).await?;
+        reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).await.map_err(|e| reading(digest, e))?;
+        if bytes.len() as u64 > limit {
+            return Err(too_long(digest, limit));
+        }
+        Ok(bytes.into())
+    }
+
+    /// Length and digest of each of `digests`, in their order. Adds what it read to `progress` and stops when it is
+    /// cancelled.
+    async fn measure(&self, digests: &[Digest], progress: &Progress) -> Vec<Result<Measured>> {
+        let mut measured = Vec::with_capacity(digests.len());
+        for digest in digests {
+            measured.push(match self.open(digest).await {
+                Ok(reader) => hash(digest, reader, progress).await,
+                Err(error) => Err(error),
+            });
+        }
+        measured
+    }
+
+    /// The builder's own records, sorted by id.
+    async fn usage(&self) -> Result<Vec<UsageRecord>> {
+        Err(self.unsupported("usage records"))
+    }
+
+    /// Stores a blob. The digest is checked before the blob becomes visible: other bytes are [`Kind::Corrupt`] and leave
+    /// nothing. A blob that is there already is success.
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        let _ = (digest, body);
+        Err(self.unsupported("writing"))
+    }
+
+    /// Lets `name` lead to the document with `digest`, which [`Store::put`] stored, and of which every blob in `needs`
+    /// must be there, else [`Kind::Corrupt`]. If the name is not as `expected`: [`Kind::Stale`], nothing changed.
+    async fn publish(&self, name: &str, digest: &Digest, needs: &[Digest], expected: Expected) -> Result<()> {
+        let _ = (name, digest, needs, expected);
+        Err(self.unsupported("writing"))
+    }
+
+    /// Takes a name away, if it still has `version`, else [`Kind::Stale`]. One that is gone already is success.
+    async fn remove(&self, name: &str, version: &str) -> Result<()> {
+        let _ = (name, version);
+        Err(self.unsupported("removing"))
+    }
+
+    /// Makes blobs not be there for writers and readers, without freeing them. Absent ones are skipped.
+    async fn hide(&self, digests: &[Digest]) -> Result<()> {
+        let _ = digests;
+        Err(self.unsupported("hiding"))
+    }
+
+    /// Brings hidden blobs back; one that was written again meanwhile is left as it is.
+    async fn restore(&self, digests: &[Digest]) -> Result<()> {
+        let _ = digests;
+        Err(self.unsupported("hiding"))
+    }
+
+    /// The error for what this backend can't do.
+    fn unsupported(&self, what: &str) -> Error {
+        Error::new(Kind::Unsupported, format!("not supported by {}: {what}", self.location().kind()))
+    }
+}
+
+/// The error for a blob that is longer than somebody was ready to read.
+fn too_long(digest: &Digest, limit: u64) -> Error {
+    Error::invalid(format!("blob {digest} is longer than the {limit} bytes that such a document may have"))
+}
+
+/// The error for a blob whose reading broke off.
+fn reading(digest: &Digest, source: std::io::Error) -> Error {
+    Error::io(format!("reading blob {digest}"), source)
+}
+
+async fn hash(digest: &Digest, mut reader: BlobReader, progress: &Progress) -> Result<Measured> {
+    let mut hasher = sha2::Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        progress.check()?;
+        let read = reader.read(&mut buffer).await.map_err(|e| reading(digest, e))?;
+        if read == 0 {
+            return Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) });
+        }
+        hasher.update(&buffer[..read]);
+        size += read as u64;
+        progress.add(0, read as u64);
+    }
+}
