@@ -4,5 +4,6 @@ pub mod cache;
 pub mod digest;
 pub mod finding;
 pub mod graph;
+pub mod location;
 pub mod text;
 pub mod usage;
