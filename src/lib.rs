@@ -15,3 +15,4 @@
 pub mod error;
 pub mod model;
 pub mod progress;
+pub mod tui;

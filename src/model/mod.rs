@@ -6,5 +6,4 @@ pub mod finding;
 pub mod graph;
 pub mod location;
 pub mod text;
-pub mod units;
 pub mod usage;

@@ -1,0 +1,161 @@
+//! The binding table. One line an action; everything else that knows keys reads it.
+
+use super::{Action, View, Views};
+use Action as A;
+use View as V;
+
+/// One action: its name, its keys, where it exists and how it is explained.
+#[derive(Debug)]
+pub struct Binding {
+    /// What it does.
+    pub action: Action,
+    /// Its name in the config, the palette and help.
+    pub name: &'static str,
+    /// Its keys unless the user changed them.
+    pub keys: &'static [&'static str],
+    /// Where it exists.
+    pub views: Views,
+    /// The word in the footer; empty if it is not shown there.
+    pub word: &'static str,
+    /// One line for help and palette.
+    pub help: &'static str,
+}
+
+const ALL: Views = Views::ALL;
+/// Everything that has rows and columns.
+const TABLES: Views = ALL.but(&[V::Raw, V::Logs]);
+/// Views inside one index.
+const INDEX: Views = Views::of(&[V::Layers, V::Graph, V::Records, V::Raw, V::Versions]);
+/// Where rows can be marked.
+const MARKS: Views = Views::of(&[V::Indexes, V::Layers, V::Records, V::Versions, V::Files, V::Blobs]);
+/// Where rows have a parent and children.
+const TREES: Views = Views::of(&[V::Graph, V::Raw, V::Files]);
+/// Where the row under the cursor has a digest.
+const DIGESTS: Views = ALL.but(&[V::Locations, V::Logs]);
+/// Where the row under the cursor is a whole index.
+const WHOLE: Views = Views::of(&[V::Indexes, V::Versions]);
+/// Everything of one index.
+const OF_INDEX: Views = Views::of(&[V::Indexes, V::Layers, V::Graph, V::Records, V::Raw, V::Versions]);
+/// Everything of one location.
+const OF_LOCATION: Views = ALL.but(&[V::Logs, V::Diff]);
+
+const fn b(
+    action: Action,
+    name: &'static str,
+    keys: &'static [&'static str],
+    views: Views,
+    words: (&'static str, &'static str),
+) -> Binding {
+    Binding { action, name, keys, views, word: words.0, help: words.1 }
+}
+
+/// Every action there is. The order is that of the footer and of help: what is special to a screen first.
+pub const BINDINGS: &[Binding] = &[
+    b(A::Open, "open", &["enter"], ALL.but(&[V::Raw]), ("open", "open what the cursor is on")),
+    b(A::NextTab, "next-tab", &["]"], INDEX, ("tabs", "next tab")),
+    b(A::PrevTab, "previous-tab", &["["], INDEX, ("", "previous tab")),
+    b(A::Mark, "mark", &["space"], MARKS, ("mark", "mark the row and step down")),
+    b(A::Range, "range", &["v"], MARKS, ("", "begin or end a range of marks")),
+    b(A::MarkAll, "mark-all", &["*"], MARKS, ("", "mark all rows shown, or none")),
+    b(A::Invert, "invert", &[], MARKS, ("", "mark what is not marked, and the other way round")),
+    b(
+        A::Toggle,
+        "toggle",
+        &["t"],
+        Views::of(&[V::Layers, V::Graph, V::Files, V::Diff, V::Indexes, V::Blobs]),
+        ("layout", "toggle the layout: flat or tree, chain or whole graph, this layer or merged, files"),
+    ),
+    b(
+        A::Kinds,
+        "kinds",
+        &["T"],
+        Views::of(&[V::Indexes, V::Graph, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs]),
+        ("kinds", "show one kind only: states, layers or records, added or deleted files, log levels"),
+    ),
+    b(A::SetBase, "set-base", &["m"], WHOLE, ("base", "make this the base of comparisons")),
+    b(A::Diff, "diff", &["D"], OF_INDEX, ("diff", "compare with the base, or with the version before")),
+    b(
+        A::Export,
+        "export",
+        &["x"],
+        Views::of(&[V::Layers, V::Graph, V::Records, V::Raw, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs]),
+        ("export", "extract a file or layer into a folder, or write what is shown to a file"),
+    ),
+    b(
+        A::Pager,
+        "pager",
+        &["o"],
+        Views::of(&[V::Layers, V::Records, V::Raw, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs]),
+        ("pager", "show it in $PAGER"),
+    ),
+    b(
+        A::Verify,
+        "verify",
+        &["V"],
+        OF_LOCATION.but(&[V::Findings]),
+        ("verify", "verify: that blobs exist, their sizes, or their full digests"),
+    ),
+    b(A::Info, "info", &["i"], TABLES, ("info", "everything known about the row: who refers to it, why it is here")),
+    b(A::Sort, "sort", &["s"], TABLES.but(&[V::Graph]), ("sort", "choose the column to sort by")),
+    b(A::Reverse, "reverse", &["S"], TABLES.but(&[V::Graph]), ("", "reverse the order")),
+    b(A::YankDigest, "yank-digest", &["y d"], DIGESTS, ("yank", "copy the digest")),
+    b(A::YankRef, "yank-ref", &["y r"], OF_LOCATION, ("", "copy the location or tag")),
+    b(A::YankFrom, "yank-cache-from", &["y f"], OF_INDEX, ("", "copy the --cache-from line")),
+    b(A::YankTo, "yank-cache-to", &["y t"], OF_INDEX, ("", "copy the --cache-to line")),
+    b(A::YankPath, "yank-path", &["y p"], ALL.but(&[V::Logs]), ("", "copy the path")),
+    b(A::YankJson, "yank-json", &["y j"], ALL, ("", "copy the row as JSON")),
+    b(A::YankCommand, "yank-command", &["y c"], ALL, ("", "copy the command for what is on screen")),
+    b(
+        A::AddLocation,
+        "add-location",
+        &["a"],
+        Views::of(&[V::Locations, V::Indexes]),
+        ("add", "add a location for this session"),
+    ),
+    b(A::Freeze, "freeze", &["f"], ALL, ("", "freeze what is shown, or follow again")),
+    b(A::Find, "find", &["/"], ALL, ("filter", "filter a list, find in a text")),
+    b(A::FindNext, "find-next", &["n"], ALL, ("", "next match")),
+    b(A::FindPrev, "find-previous", &["N"], ALL, ("", "previous match")),
+    b(A::Left, "left", &["h", "left"], ALL, ("", "fold, or go to the parent; scroll text left")),
+    b(A::Right, "right", &["l", "right"], ALL, ("", "unfold, or enter; scroll text right")),
+    b(A::FoldAll, "fold-all", &["-"], TREES, ("fold", "fold everything")),
+    b(A::UnfoldAll, "unfold-all", &["="], TREES, ("", "unfold everything")),
+    b(A::Back, "back", &["q"], ALL, ("back", "go back; on the first screen, quit")),
+    b(A::Jump, "jump", &[";"], ALL, ("jump", "jump to any tag or digest in any location")),
+    b(A::Palette, "palette", &[":"], ALL, ("command", "every action by name")),
+    b(A::Help, "help", &["?", "f1"], ALL, ("help", "the keys that work here")),
+    b(A::Command, "command", &["@"], ALL, ("", "show what is on screen as a command")),
+    b(A::Down, "down", &["j", "down"], ALL, ("", "down")),
+    b(A::Up, "up", &["k", "up"], ALL, ("", "up")),
+    b(A::Top, "top", &["g g", "home"], ALL, ("", "to the top")),
+    b(A::Bottom, "bottom", &["G", "end"], ALL, ("", "to the bottom")),
+    b(A::HalfDown, "half-down", &["ctrl+d"], ALL, ("", "half a page down")),
+    b(A::HalfUp, "half-up", &["ctrl+u"], ALL, ("", "half a page up")),
+    b(A::PageDown, "page-down", &["pgdn", "ctrl+f"], ALL, ("", "a page down")),
+    b(A::PageUp, "page-up", &["pgup", "ctrl+b"], ALL, ("", "a page up")),
+    b(A::PreviewDown, "preview-down", &["J"], ALL.but(&[V::Raw, V::Logs]), ("", "scroll the preview down")),
+    b(A::PreviewUp, "preview-up", &["K"], ALL.but(&[V::Raw, V::Logs]), ("", "scroll the preview up")),
+    b(A::Zoom, "zoom", &["z", "+"], ALL, ("", "give the pane the whole screen, or back")),
+    b(A::Unzoom, "unzoom", &["_"], ALL, ("", "give the other panes their place back")),
+    b(A::NextPane, "next-pane", &["tab"], ALL, ("", "next pane")),
+    b(A::PrevPane, "previous-pane", &["shift+tab"], ALL, ("", "previous pane")),
+    b(A::Pane(1), "pane-1", &["1"], ALL, ("", "first pane")),
+    b(A::Pane(2), "pane-2", &["2"], ALL, ("", "second pane")),
+    b(A::Pane(3), "pane-3", &["3"], ALL, ("", "third pane")),
+    b(A::HistoryBack, "history-back", &["H"], ALL, ("", "back to the screen before")),
+    b(A::HistoryForward, "history-forward", &["L"], ALL, ("", "forward again")),
+    b(A::GoLocations, "go-locations", &["g l"], ALL, ("", "go to the locations")),
+    b(A::GoIndexes, "go-indexes", &["g i"], ALL, ("", "go to the indexes")),
+    b(A::GoBlobs, "go-blobs", &["g b"], ALL, ("", "go to the blobs of this location")),
+    b(A::GoFindings, "go-findings", &["g v"], ALL, ("", "go to what verifying found")),
+    b(A::GoLogs, "go-logs", &["g L"], ALL, ("", "go to the log")),
+    b(A::Refresh, "refresh", &["r"], OF_LOCATION, ("", "load this location again")),
+    b(A::RefreshAll, "refresh-all", &["R", "f5"], ALL, ("", "load everything again")),
+    b(A::Escape, "escape", &["esc"], ALL, ("", "stop loading, clear the filter, clear the marks; never quits")),
+    b(A::Theme, "theme", &[], ALL, ("", "next colour theme")),
+    b(A::Tour, "tour", &[], ALL, ("", "the five lines shown on the first start")),
+    b(A::Redraw, "redraw", &["ctrl+l"], ALL, ("", "draw everything anew")),
+    b(A::Suspend, "suspend", &["ctrl+z"], ALL, ("", "suspend; `fg` in the shell comes back")),
+    b(A::Interrupt, "interrupt", &["ctrl+c"], ALL, ("", "stop what is running; quit if nothing is")),
+    b(A::Quit, "quit", &["Q"], ALL, ("", "quit now")),
+];
