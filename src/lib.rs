@@ -13,6 +13,9 @@
 //! | 5 | `main.rs` | start |
 
 pub mod error;
+pub mod format;
 pub mod model;
+pub mod ops;
 pub mod progress;
 pub mod tui;
+pub mod store;

@@ -1,8 +1,9 @@
 //! Everything found at one location: its cache indexes, named or not, its blobs, and what is wrong.
 
+use crate::error::{Error, Result};
 use crate::model::cache::{Cache, Form};
 use crate::model::digest::Digest;
-use crate::model::finding::Finding;
+use crate::model::finding::{Finding, Severity};
 use crate::model::graph::Summary;
 use crate::model::location::Location;
 use jiff::Timestamp;
@@ -14,8 +15,10 @@ use std::sync::Arc;
 pub struct CacheIndex {
     /// Digest of the manifest, or of the bare config.
     pub digest: Digest,
-    /// Names that lead here, sorted; empty for a dangling version.
+    /// Names that lead here, sorted. Untrusted text.
     pub tags: Vec<String>,
+    /// Whether the location's own list leads here, with a name or without one; otherwise it is a dangling version.
+    pub listed: bool,
     /// How it is written; `None` if it could not be read.
     pub form: Option<Form>,
     /// Bytes of the manifest itself.
@@ -54,9 +57,14 @@ pub struct Reached {
 }
 
 impl CacheIndex {
-    /// Whether no name leads here.
+    /// Whether nothing leads here but knowing its digest.
     pub fn is_dangling(&self) -> bool {
-        self.tags.is_empty()
+        !self.listed
+    }
+
+    /// Whether it can be used as it is: read whole, and nothing missing.
+    pub fn is_sound(&self) -> bool {
+        self.missing.is_empty() && self.findings.iter().all(|f| f.severity < Severity::Error)
     }
 
     /// When it was made: the newest layer, else the file's own time.
@@ -204,6 +212,40 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// The version that the location itself names: by `digest`, else by `tag`, else `latest`, else the only one.
+    ///
+    /// [`crate::error::Kind::NotFound`] says which there are.
+    pub fn selected(&self) -> Result<&CacheIndex> {
+        let with_tag = |tag: &str| self.indexes.iter().find(|i| i.tags.iter().any(|t| t == tag));
+        if let Some(digest) = self.location.value("digest") {
+            let digest: Digest = digest.parse()?;
+            return self.version(&digest).ok_or_else(|| {
+                let what = format!("no version {digest} in {}", self.location.title());
+                Error::not_found(what).with_hint("`cachedeck versions` lists those that are there")
+            });
+        }
+        let found = match (self.location.value("tag"), self.indexes.as_slice()) {
+            (Some(tag), _) => with_tag(tag),
+            (None, [only]) => Some(only),
+            (None, _) => with_tag("latest"),
+        };
+        found.ok_or_else(|| {
+            let tag = self.location.value("tag").unwrap_or("latest");
+            let mut tags: Vec<&str> = self.indexes.iter().flat_map(|i| &i.tags).map(String::as_str).collect();
+            tags.truncate(8);
+            let hint = match tags.is_empty() {
+                true => "no version has a tag: choose one by digest=, `cachedeck ls` lists them".to_owned(),
+                false => format!("tags there: {}", tags.join(", ")),
+            };
+            Error::not_found(format!("no tag {tag} in {}", self.location.title())).with_hint(hint)
+        })
+    }
+
+    /// The version with this digest.
+    pub fn version(&self, digest: &Digest) -> Option<&CacheIndex> {
+        self.indexes.iter().find(|i| i.digest == *digest)
+    }
+
     /// The blob with this digest.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
         self.blobs.binary_search_by(|b| b.digest.cmp(digest)).ok().map(|at| &self.blobs[at])

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod digest;
 pub mod finding;
 pub mod graph;
+pub mod inventory;
 pub mod location;
 pub mod text;
 pub mod usage;

@@ -1,0 +1,118 @@
+//! Documents of a location, decoded, by digest. A document whose content is not what its digest says is a failure like
+//! one that can't be read: it is not shown as the version it claims to be.
+
+use crate::error::{Error, Kind};
+use crate::format::cacheconfig::Config;
+use crate::format::document::{self, Document};
+use crate::format::envelope::{Descriptor, Envelope};
+use crate::format::image::ImageConfig;
+use crate::model::digest::Digest;
+use bytes::Bytes;
+use std::collections::{HashMap, HashSet};
+
+/// An envelope and the bytes it takes.
+#[derive(Debug)]
+pub struct Manifest {
+    pub envelope: Envelope,
+    pub bytes: u64,
+}
+
+/// A cache config and the bytes it takes.
+#[derive(Debug)]
+pub struct CacheConfig {
+    pub config: Config,
+    pub bytes: u64,
+}
+
+/// What has been decoded so far.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    pub manifests: HashMap<Digest, Manifest>,
+    pub configs: HashMap<Digest, CacheConfig>,
+    pub images: HashMap<Digest, ImageConfig>,
+    /// Documents that could not be read or decoded, and why. Absent ones are among them, as `NotFound`.
+    pub failed: HashMap<Digest, Error>,
+    /// Documents that are none of these.
+    pub others: HashSet<Digest>,
+}
+
+impl Decoded {
+    /// Decodes a batch.
+    pub fn read(documents: &[(Digest, Bytes)]) -> Self {
+        let mut decoded = Self::default();
+        for (digest, bytes) in documents {
+            let is = Digest::of(bytes);
+            if is != *digest {
+                decoded.fail(*digest, Error::corrupt(format!("blob {digest} has other content: it hashes to {is}")));
+                continue;
+            }
+            let length = bytes.len() as u64;
+            match document::read(bytes) {
+                Document::Envelope(envelope) => {
+                    decoded.manifests.insert(*digest, Manifest { envelope, bytes: length });
+                }
+                Document::Config(config) => {
+                    decoded.configs.insert(*digest, CacheConfig { config, bytes: length });
+                }
+                Document::Image(image) => {
+                    decoded.images.insert(*digest, image);
+                }
+                Document::Other => {
+                    decoded.others.insert(*digest);
+                }
+                Document::Malformed(error) => decoded.fail(*digest, error),
+            }
+        }
+        decoded
+    }
+
+    /// Takes in what another batch brought.
+    pub fn merge(&mut self, other: Self) {
+        self.manifests.extend(other.manifests);
+        self.configs.extend(other.configs);
+        self.images.extend(other.images);
+        self.others.extend(other.others);
+        self.failed.extend(other.failed);
+    }
+
+    /// Remembers why a document is not here.
+    pub fn fail(&mut self, digest: Digest, error: Error) {
+        self.failed.insert(digest, error);
+    }
+
+    /// Whether something is known of this document, good or bad.
+    fn knows(&self, digest: &Digest) -> bool {
+        self.manifests.contains_key(digest)
+            || self.configs.contains_key(digest)
+            || self.images.contains_key(digest)
+            || self.others.contains(digest)
+            || self.failed.contains_key(digest)
+    }
+
+    /// Documents that envelopes point to and of which nothing is known yet.
+    pub fn wanted(&self) -> Vec<Digest> {
+        let mut wanted: Vec<Digest> = self
+            .manifests
+            .values()
+            .flat_map(|m| documents(&m.envelope))
+            .map(|d| d.digest)
+            .filter(|d| !self.knows(d))
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// Why a document can't be used; `None` for one that merely is not there.
+    pub fn fault(&self, digest: &Digest) -> Option<&Error> {
+        self.failed.get(digest).filter(|e| e.kind() != Kind::NotFound)
+    }
+}
+
+/// The documents, as opposed to layers, that an envelope points to.
+fn documents(envelope: &Envelope) -> &[Descriptor] {
+    match envelope {
+        Envelope::Cache { config, .. } | Envelope::Image { config, .. } => std::slice::from_ref(config),
+        Envelope::Images { manifests } => manifests,
+    }
+}

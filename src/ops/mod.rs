@@ -1,0 +1,7 @@
+//! Layer 3: use cases. They see stores only through [`crate::store::Store`], and serve the command line and the terminal
+//! UI alike.
+
+pub mod diff;
+pub mod load;
+pub mod names;
+pub mod verify;

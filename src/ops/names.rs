@@ -1,0 +1,80 @@
+//! Step names for layers. An exported cache carries none; they come from an image's history, or from a builder's usage
+//! records, whose creation times equal those of the layers to the nanosecond.
+
+use crate::model::cache::Layer;
+use crate::model::usage::UsageRecord;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a name was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The history of the image the cache is inline in.
+    History,
+    /// A builder's usage record.
+    Usage,
+}
+
+impl Source {
+    /// A word for a narrow column, and the name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::History => "history",
+            Source::Usage => "usage",
+        }
+    }
+}
+
+/// The Dockerfile step that made a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepName {
+    /// The step. Untrusted text.
+    pub step: Arc<str>,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Names learnt from a builder, by creation time.
+#[derive(Clone, Debug, Default)]
+pub struct StepNames {
+    by_time: HashMap<Timestamp, Arc<str>>,
+}
+
+/// How BuildKit describes the root file system of a `RUN` step.
+const EXEC: &str = "mount / from exec ";
+
+impl StepNames {
+    /// Takes names from usage records. Where several were made at the same instant, none is sure, so none is taken.
+    pub fn from_usage(records: &[UsageRecord]) -> Self {
+        let mut by_time: HashMap<Timestamp, Option<Arc<str>>> = HashMap::new();
+        for record in records.iter().filter(|r| r.kind == "regular" || r.kind.is_empty()) {
+            let Some(created) = record.created.filter(|_| !record.description.is_empty()) else { continue };
+            let step: Arc<str> = match record.description.strip_prefix(EXEC) {
+                Some(command) => format!("RUN {command}").into(),
+                None => record.description.as_str().into(),
+            };
+            by_time.entry(created).and_modify(|n| *n = n.take().filter(|n| *n == step)).or_insert(Some(step));
+        }
+        Self { by_time: by_time.into_iter().filter_map(|(time, name)| name.map(|n| (time, n))).collect() }
+    }
+
+    /// The step that made `layer`, if anything tells.
+    pub fn of(&self, layer: &Layer) -> Option<StepName> {
+        if let Some(step) = &layer.history {
+            return Some(StepName { step: step.clone(), source: Source::History });
+        }
+        let step = self.by_time.get(&layer.created?)?;
+        Some(StepName { step: step.clone(), source: Source::Usage })
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
+    }
+}

@@ -1,0 +1,139 @@
+//! Checks that what caches need is there and is what it should be. Damage is a finding, never an error.
+
+use crate::error::{Kind, Result};
+use crate::model::digest::Digest;
+use crate::model::finding::{Finding, Problem};
+use crate::model::inventory::{Blob, Inventory, State};
+use crate::progress::Progress;
+use crate::store::Store;
+use futures::StreamExt as _;
+use std::sync::Arc;
+
+/// How closely to look. Each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Every blob that a version needs is there.
+    Exists,
+    /// And has the length that manifests say.
+    Size,
+    /// And every blob, needed or not, hashes to its name. Reads everything.
+    Digest,
+}
+
+impl Level {
+    /// `exists`, `size` or `digest`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Exists => "exists",
+            Level::Size => "size",
+            Level::Digest => "digest",
+        }
+    }
+}
+
+/// What verifying found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Worst first, then by digest.
+    pub findings: Vec<Finding>,
+    /// Blobs looked at.
+    pub blobs: u64,
+    /// Bytes read and hashed.
+    pub hashed_bytes: u64,
+}
+
+/// Blobs that one task hashes in a row: small enough to share work evenly, large enough that small blobs cost little.
+const BATCH: usize = 32;
+
+/// Verifies all of `inventory`, which was loaded from `store`. `progress` counts bytes at level [`Level::Digest`].
+pub async fn verify(
+    store: &Arc<dyn Store>,
+    inventory: &Inventory,
+    level: Level,
+    progress: &Progress,
+) -> Result<Report> {
+    let mut findings: Vec<Finding> = inventory.warnings.clone();
+    for index in &inventory.indexes {
+        // Sizes are looked at below, blob by blob, and at that level only.
+        findings.extend(index.findings.iter().filter(|f| f.problem != Problem::WrongSize).cloned());
+    }
+    for leftover in &inventory.leftovers {
+        let message =
+            format!("ingest/{} is an upload of {} bytes that has not finished", leftover.name, leftover.bytes);
+        findings.push(Finding::new(Problem::Leftover, None, message));
+    }
+    for blob in &inventory.blobs {
+        if blob.state == State::Missing {
+            findings.push(missing(inventory, blob));
+        } else if level >= Level::Size && blob.wrong_size() {
+            let (is, should) = (blob.size.unwrap_or(0), blob.declared.unwrap_or(0));
+            let message = format!("blob {} has {is} bytes, but manifests say {should}", blob.digest);
+            findings.push(Finding::new(Problem::WrongSize, Some(blob.digest), message));
+        }
+    }
+    let mut hashed_bytes = 0;
+    if level == Level::Digest {
+        // Large blobs first, so that no core is left alone with one at the end.
+        let mut present: Vec<(u64, Digest)> =
+            inventory.blobs.iter().filter_map(|b| b.size.map(|s| (s, b.digest))).collect();
+        present.sort_unstable_by(|a, b| b.cmp(a));
+        progress.expect(present.len() as u64, present.iter().map(|(size, _)| size).sum());
+        for (digest, measured) in measure(store, &present, progress).await? {
+            match measured {
+                Ok(is) if is.digest == digest => hashed_bytes += is.size,
+                Ok(is) => {
+                    hashed_bytes += is.size;
+                    let message =
+                        format!("blob {digest} has other content: its {} bytes hash to {}", is.size, is.digest);
+                    findings.push(Finding::new(Problem::WrongDigest, Some(digest), message));
+                }
+                // It was there when the location was listed: something took it away since.
+                Err(error) if error.kind() == Kind::NotFound => {
+                    findings.push(Finding::new(
+                        Problem::Changed,
+                        Some(digest),
+                        format!("blob {digest} went away meanwhile"),
+                    ));
+                }
+                Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+                Err(error) => findings.push(Finding::new(Problem::Unreadable, Some(digest), error.to_string())),
+            }
+        }
+    }
+    findings
+        .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| (a.problem, a.digest).cmp(&(b.problem, b.digest))));
+    findings.dedup();
+    Ok(Report { findings, blobs: inventory.blobs.len() as u64, hashed_bytes })
+}
+
+type Measurements = Vec<(Digest, Result<crate::store::Measured>)>;
+
+async fn measure(store: &Arc<dyn Store>, blobs: &[(u64, Digest)], progress: &Progress) -> Result<Measurements> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let batches = blobs.chunks(BATCH).map(|batch| {
+        let digests: Vec<Digest> = batch.iter().map(|(_, digest)| *digest).collect();
+        async move {
+            let measured = store.measure(&digests, progress).await;
+            digests.into_iter().zip(measured).collect::<Vec<_>>()
+        }
+    });
+    let mut all = Vec::with_capacity(blobs.len());
+    let mut running = futures::stream::iter(batches).buffer_unordered(cores);
+    while let Some(batch) = running.next().await {
+        progress.check()?;
+        all.extend(batch);
+    }
+    Ok(all)
+}
+
+fn missing(inventory: &Inventory, blob: &Blob) -> Finding {
+    let names: Vec<String> = inventory
+        .referrers(&blob.digest)
+        .map(|i| i.name().map_or_else(|| i.digest.short(), str::to_owned))
+        .take(4)
+        .collect();
+    let more = (blob.referrers as usize).saturating_sub(names.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!("{} blob {} is missing; needed by {}{more}", blob.role.name(), blob.digest, names.join(", "));
+    Finding::new(Problem::BlobMissing, Some(blob.digest), message)
+}

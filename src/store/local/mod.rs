@@ -1,0 +1,265 @@
+//! `type=local`: an OCI image layout in a folder, as BuildKit's local exporter writes it. Reads only: nothing here
+//! creates, locks or touches a file, so looking at a cache can never disturb a build that writes to it.
+
+mod scan;
+
+use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Reference, References, Store};
+use crate::error::{Error, Kind, Result};
+use crate::format::envelope::{self, Descriptor};
+use crate::model::digest::Digest;
+use crate::model::finding::{Finding, Problem};
+use crate::model::location::Location;
+use crate::progress::Progress;
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use sha2::Digest as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The longest `index.json` that is read; a tag takes some 300 bytes.
+const INDEX_LIMIT: u64 = 64 << 20;
+
+/// Never follow a link that the folder's owner did not mean, never wait for a pipe's other end.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// Opens the folder that `location` names.
+pub(super) fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    let folder = Folder::open(location.local()?.dir.into())?;
+    Ok(Arc::new(Local { location: location.clone(), folder: Arc::new(folder) }))
+}
+
+struct Local {
+    location: Location,
+    folder: Arc<Folder>,
+}
+
+/// An open layout. Everything is reached from these descriptors, so a folder swapped in its place is not mixed in.
+struct Folder {
+    path: PathBuf,
+    root: OwnedFd,
+    /// `blobs/sha256`, if there is one.
+    blobs: Option<OwnedFd>,
+}
+
+impl Folder {
+    fn open(path: PathBuf) -> Result<Self> {
+        let shown = path.display().to_string();
+        let root = sys::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let root = root.map_err(|errno| match errno {
+            Errno::NOENT => Error::not_found(format!("no such folder: {shown}"))
+                .with_hint("check the path, or see an example with `cachedeck demo`"),
+            Errno::NOTDIR => Error::invalid(format!("not a folder: {shown}"))
+                .with_hint("give the folder that `--cache-to type=local,dest=DIR` writes"),
+            other => failed(format!("opening folder {shown}"), other),
+        })?;
+        let blobs = match folder_at(&root, "blobs")? {
+            Some(blobs) => folder_at(&blobs, "sha256")?,
+            None => None,
+        };
+        if blobs.is_none() && sys::statat(&root, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("not a build cache: {shown} has no index.json and no blobs"),
+            )
+            .with_hint("give the folder that `--cache-to type=local,dest=DIR` writes"));
+        }
+        Ok(Self { path, root, blobs })
+    }
+
+    /// Opens a regular file in `at`, and nothing else; gives its size and times.
+    fn file(&self, at: impl AsFd, name: &str) -> Result<(File, Stat)> {
+        let what = || format!("reading {name} in {}", self.path.display());
+        let file = sys::openat(at, name, READ, Mode::empty()).map_err(|errno| match errno {
+            Errno::LOOP => Error::invalid(format!("{name} in {} is a symbolic link", self.path.display())),
+            other => failed(what(), other),
+        })?;
+        let stat = sys::fstat(&file).map_err(|e| failed(what(), e))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::invalid(format!("{name} in {} is not a regular file", self.path.display())));
+        }
+        Ok((File::from(file), stat))
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<(File, Stat)> {
+        let absent = || Error::not_found(format!("no blob {digest} in {}", self.path.display()));
+        let blobs = self.blobs.as_ref().ok_or_else(absent)?;
+        self.file(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
+    }
+
+    fn index_json(&self) -> Result<Vec<serde_json::Value>> {
+        let (file, _) = self.file(&self.root, "index.json")?;
+        let mut bytes = Vec::new();
+        let what = || format!("reading {}/index.json", self.path.display());
+        file.take(INDEX_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| Error::io(what(), e))?;
+        if bytes.len() as u64 > INDEX_LIMIT {
+            return Err(Error::corrupt(format!("{}: longer than {} MiB", what(), INDEX_LIMIT >> 20)));
+        }
+        envelope::read_index_json(&bytes).map_err(|e| {
+            e.context(self.path.join("index.json").display()).with_hint(
+                "the versions in its blobs can still be opened by digest once index.json is mended or removed",
+            )
+        })
+    }
+
+    fn measure(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
+        let (mut file, _) = self.blob(digest)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut size = 0;
+        loop {
+            progress.check()?;
+            match file.read(buffer).map_err(|e| super::reading(digest, e))? {
+                0 => break,
+                read => {
+                    hasher.update(&buffer[..read]);
+                    size += read as u64;
+                }
+            }
+        }
+        progress.add(1, size);
+        Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) })
+    }
+}
+
+/// Opens folder `name` in `at` without following a link; `None` if it is not there.
+fn folder_at(at: &OwnedFd, name: &str) -> Result<Option<OwnedFd>> {
+    match sys::openat(at, name, READ | OFlags::DIRECTORY, Mode::empty()) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP | Errno::NOTDIR) => {
+            Err(Error::invalid(format!("{name} is not a folder of its own, so the cache is not looked at"))
+                .with_hint("a symbolic link could lead out of the cache: give the folder it points to"))
+        }
+        Err(errno) => Err(failed(format!("opening folder {name}"), errno)),
+    }
+}
+
+fn failed(what: String, errno: Errno) -> Error {
+    Error::io(what, errno.into())
+}
+
+/// Runs file work where it may block. Its only own failure is that the program is ending.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(Error::cancelled()),
+        Err(error) => Err(Error::new(Kind::Internal, "a file task broke off").with_source(error)),
+    }
+}
+
+fn modified(stat: &Stat) -> Option<jiff::Timestamp> {
+    // The field types of `stat` differ between systems.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    jiff::Timestamp::new(stat.st_mtime as i64, i32::try_from(stat.st_mtime_nsec).unwrap_or(0)).ok()
+}
+
+#[async_trait]
+impl Store for Local {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            list_blobs: true,
+            find_dangling: true,
+            read_blobs: true,
+            write: false,
+            remove: false,
+            hide: false,
+            usage: false,
+            frees: Frees::Exactly,
+        }
+    }
+
+    async fn references(&self) -> Result<References> {
+        let mut tries = 0;
+        let entries = loop {
+            let folder = self.folder.clone();
+            match blocking(move || folder.index_json()).await {
+                // BuildKit rewrites the file in place: what a read in the middle of that sees is not JSON.
+                Err(error) if error.kind() == Kind::Corrupt && tries < 3 => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) if error.kind() == Kind::NotFound => {
+                    let message = format!("{} has no index.json, so no version has a tag", self.folder.path.display());
+                    let findings = vec![Finding::new(Problem::Malformed, None, message)];
+                    return Ok(References { items: Vec::new(), findings });
+                }
+                other => break other?,
+            }
+        };
+        Ok(references(entries))
+    }
+
+    async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
+        scan::scan(&self.folder, progress, batches).await
+    }
+
+    async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
+        let (folder, digest) = (self.folder.clone(), *digest);
+        blocking(move || {
+            let (_, stat) = folder.blob(&digest)?;
+            Ok(BlobEntry { digest, size: stat.st_size as u64, modified: modified(&stat), document: None })
+        })
+        .await
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobReader> {
+        let (folder, digest) = (self.folder.clone(), *digest);
+        let (file, _) = blocking(move || folder.blob(&digest)).await?;
+        Ok(Box::new(tokio::fs::File::from_std(file)))
+    }
+
+    async fn read(&self, digest: &Digest, limit: u64) -> Result<Bytes> {
+        let (folder, digest) = (self.folder.clone(), *digest);
+        blocking(move || {
+            let (file, stat) = folder.blob(&digest)?;
+            if stat.st_size as u64 > limit {
+                return Err(super::too_long(&digest, limit));
+            }
+            let mut bytes = Vec::with_capacity(stat.st_size as usize);
+            file.take(limit).read_to_end(&mut bytes).map_err(|e| super::reading(&digest, e))?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    async fn measure(&self, digests: &[Digest], progress: &Progress) -> Vec<Result<Measured>> {
+        let (folder, progress, batch) = (self.folder.clone(), progress.clone(), digests.to_vec());
+        let measured = blocking(move || {
+            let mut buffer = vec![0; 128 << 10];
+            Ok(batch.iter().map(|digest| folder.measure(digest, &mut buffer, &progress)).collect())
+        });
+        measured.await.unwrap_or_else(|_| digests.iter().map(|_| Err(Error::cancelled())).collect())
+    }
+}
+
+/// Entries of `index.json` as references; one that can't be read is a finding and does not hide the others.
+fn references(entries: Vec<serde_json::Value>) -> References {
+    let mut references = References::default();
+    for entry in entries {
+        match serde_json::from_value::<Descriptor>(entry) {
+            Ok(descriptor) => references.items.push(Reference {
+                name: descriptor.tag().unwrap_or_default().to_owned(),
+                digest: Some(descriptor.digest),
+                size: Some(descriptor.size),
+                modified: None,
+                version: Some(descriptor.digest.to_string()),
+            }),
+            Err(error) => {
+                let message = format!("an entry of index.json can't be read: {error}");
+                references.findings.push(Finding::new(Problem::Malformed, None, message));
+            }
+        }
+    }
+    references.items.sort();
+    references
+}
