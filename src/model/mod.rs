@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod digest;
+pub mod filter;
 pub mod finding;
 pub mod graph;
 pub mod inventory;
