@@ -8,4 +8,5 @@ pub mod graph;
 pub mod inventory;
 pub mod location;
 pub mod text;
+pub mod units;
 pub mod usage;
