@@ -14,7 +14,6 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use regex::Regex;
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::str::FromStr;
 
 /// A field that rows of one sort have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -339,7 +338,7 @@ fn wanted(word: &Word, field: &Field, operator: Operator, value: &str) -> Result
     Ok(match field.kind {
         FieldKind::Text if operator == Operator::Like => Wanted::Pattern(regex(word, value)?),
         FieldKind::Text => Wanted::Text(value.to_owned()),
-        FieldKind::Size => Wanted::Number(Bytes::from_str(value).map_err(in_term)?.0),
+        FieldKind::Size => Wanted::Number(value.parse::<Bytes>().map_err(in_term)?.0),
         FieldKind::Count => Wanted::Number(value.parse().map_err(|_| bad(word, "not a whole number"))?),
         FieldKind::Time => match (units::parse_duration(value), units::parse_time(value)) {
             // Durations are bounded, so they fit.

@@ -44,7 +44,7 @@ pub struct Local {
 /// A location as a person gives it: spelt out, or by its name in the config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Given {
-    /// `@name`; [`crate::config`] knows what it stands for.
+    /// `@name`; the config knows what it stands for.
     Alias(String),
     /// The location itself.
     Location(Location),
