@@ -17,5 +17,5 @@ pub mod format;
 pub mod model;
 pub mod ops;
 pub mod progress;
-pub mod tui;
 pub mod store;
+pub mod tui;

@@ -7,6 +7,7 @@ pub mod finding;
 pub mod graph;
 pub mod inventory;
 pub mod location;
+pub mod rows;
 pub mod text;
 pub mod units;
 pub mod usage;

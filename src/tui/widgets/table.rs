@@ -106,6 +106,11 @@ impl TableState {
         self.selected
     }
 
+    /// The first row shown.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Puts the cursor on row `to`.
     pub fn select(&mut self, to: usize) {
         self.selected = to;

@@ -1,0 +1,271 @@
+//! The rows of lists as the filter language sees them: which fields an index, a layer, a record, a blob and a finding
+//! have. `--filter` and the lists of the terminal UI share them.
+
+use crate::model::cache::{Cache, Layer, Record};
+use crate::model::digest::Digest;
+use crate::model::filter::{Field, FieldKind, Row, Value};
+use crate::model::finding::Finding;
+use crate::model::inventory::{Blob, CacheIndex};
+use std::borrow::Cow;
+
+/// One version of a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct IndexRow<'a> {
+    /// The version.
+    pub index: &'a CacheIndex,
+    /// The type of its location.
+    pub kind: &'a str,
+}
+
+impl Row for IndexRow<'_> {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("tag", FieldKind::Text),
+            Field::new("digest", FieldKind::Text),
+            Field::new("form", FieldKind::Text),
+            Field::new("mode", FieldKind::Text),
+            Field::new("size", FieldKind::Size),
+            Field::new("min", FieldKind::Size),
+            Field::new("exclusive", FieldKind::Size),
+            Field::new("layers", FieldKind::Count),
+            Field::new("records", FieldKind::Count),
+            Field::new("missing", FieldKind::Count),
+            Field::new("age", FieldKind::Time),
+            Field::new("created", FieldKind::Time),
+            Field::new("dangling", FieldKind::Flag),
+            Field::new("type", FieldKind::Text),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let index = self.index;
+        let summary = index.summary.as_ref();
+        let text = |t: &'static str| Value::Text(Cow::Borrowed(t));
+        match name {
+            "tag" => Some(Value::Texts(index.tags.iter().map(|t| Cow::Borrowed(t.as_str())).collect())),
+            "digest" => Some(Value::Text(Cow::Owned(index.digest.to_string()))),
+            "form" => index.form.map(|form| text(form.name())),
+            "mode" => summary.map(|s| text(s.mode.name())),
+            "size" => summary.map(|s| Value::Size(s.max_bytes)),
+            "min" => summary.map(|s| Value::Size(s.min_bytes)),
+            "exclusive" => Some(Value::Size(index.exclusive_bytes)),
+            "layers" => summary.map(|s| Value::Count(s.layers as u64)),
+            "records" => summary.map(|s| Value::Count(s.records as u64)),
+            "missing" => Some(Value::Count(index.missing.len() as u64)),
+            "age" | "created" => index.time().map(Value::Time),
+            "dangling" => Some(Value::Flag(index.is_dangling())),
+            "type" => Some(Value::Text(Cow::Borrowed(self.kind))),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        let names = if self.index.is_dangling() { "untagged".to_owned() } else { self.index.tags.join(" ") };
+        Cow::Owned(format!("{names} {}", self.index.digest))
+    }
+}
+
+/// One entry of a layer table.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerRow<'a> {
+    /// Its index in the table.
+    pub number: usize,
+    /// The entry.
+    pub layer: &'a Layer,
+    /// The Dockerfile step, where something tells it.
+    pub step: Option<&'a str>,
+    /// Versions that reach its blob.
+    pub referrers: u32,
+}
+
+impl Row for LayerRow<'_> {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("step", FieldKind::Text),
+            Field::new("digest", FieldKind::Text),
+            Field::new("size", FieldKind::Size),
+            Field::new("compression", FieldKind::Text),
+            Field::new("age", FieldKind::Time),
+            Field::new("created", FieldKind::Time),
+            Field::new("referrers", FieldKind::Count),
+            Field::new("number", FieldKind::Count),
+            Field::new("named", FieldKind::Flag),
+            Field::new("platform", FieldKind::Text),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        match name {
+            "step" => self.step.map(|step| Value::Text(Cow::Borrowed(step))),
+            "digest" => Some(Value::Text(Cow::Owned(self.layer.blob.to_string()))),
+            "size" => self.layer.size.map(Value::Size),
+            "compression" => Some(Value::Text(Cow::Borrowed(self.layer.compression.name()))),
+            "age" | "created" => self.layer.created.map(Value::Time),
+            "referrers" => Some(Value::Count(self.referrers.into())),
+            "number" => Some(Value::Count(self.number as u64)),
+            "named" => Some(Value::Flag(self.step.is_some())),
+            "platform" => self.layer.platform.as_deref().map(|p| Value::Text(Cow::Borrowed(p))),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("#{} {} {}", self.number, self.step.unwrap_or_default(), self.layer.blob))
+    }
+}
+
+/// One record of a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRow<'a> {
+    /// Its index among the records.
+    pub number: usize,
+    /// The record.
+    pub record: &'a Record,
+    /// The cache it is in.
+    pub cache: &'a Cache,
+    /// The step of its result, where something tells it.
+    pub step: Option<&'a str>,
+}
+
+impl RecordRow<'_> {
+    /// Bytes of the topmost layer of each result.
+    pub fn bytes(&self) -> u64 {
+        let tops = self.record.results.iter().filter_map(|outcome| self.cache.layers_of(outcome).last().copied());
+        tops.filter_map(|layer| self.cache.layers[layer].size).fold(0, u64::saturating_add)
+    }
+}
+
+impl Row for RecordRow<'_> {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("step", FieldKind::Text),
+            Field::new("digest", FieldKind::Text),
+            Field::new("size", FieldKind::Size),
+            Field::new("inputs", FieldKind::Count),
+            Field::new("results", FieldKind::Count),
+            Field::new("number", FieldKind::Count),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        match name {
+            "step" => self.step.map(|step| Value::Text(Cow::Borrowed(step))),
+            "digest" => Some(Value::Text(Cow::Owned(self.record.digest.to_string()))),
+            "size" => Some(Value::Size(self.bytes())),
+            "inputs" => Some(Value::Count(self.record.inputs.len() as u64)),
+            "results" => Some(Value::Count(self.record.results.len() as u64)),
+            "number" => Some(Value::Count(self.number as u64)),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("#{} {} {}", self.number, self.step.unwrap_or_default(), self.record.digest))
+    }
+}
+
+impl Row for &Blob {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("digest", FieldKind::Text),
+            Field::new("size", FieldKind::Size),
+            Field::new("kind", FieldKind::Text),
+            Field::new("state", FieldKind::Text),
+            Field::new("age", FieldKind::Time),
+            Field::new("modified", FieldKind::Time),
+            Field::new("referrers", FieldKind::Count),
+            Field::new("damaged", FieldKind::Flag),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        match name {
+            "digest" => Some(Value::Text(Cow::Owned(self.digest.to_string()))),
+            "size" => self.size.or(self.declared).map(Value::Size),
+            "kind" => Some(Value::Text(Cow::Borrowed(self.role.name()))),
+            "state" => Some(Value::Text(Cow::Borrowed(self.state.name()))),
+            "age" | "modified" => self.modified.map(Value::Time),
+            "referrers" => Some(Value::Count(self.referrers.into())),
+            "damaged" => Some(Value::Flag(self.wrong_size())),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("{} {} {}", self.digest, self.role.name(), self.state.name()))
+    }
+}
+
+impl Row for &Finding {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("severity", FieldKind::Text),
+            Field::new("code", FieldKind::Text),
+            Field::new("digest", FieldKind::Text),
+            Field::new("message", FieldKind::Text),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        match name {
+            "severity" => Some(Value::Text(Cow::Borrowed(self.severity.name()))),
+            "code" => Some(Value::Text(Cow::Borrowed(self.problem.code()))),
+            "digest" => self.digest.map(|digest: Digest| Value::Text(Cow::Owned(digest.to_string()))),
+            "message" => Some(Value::Text(Cow::Borrowed(&self.message))),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("{} {} {}", self.severity.name(), self.problem.code(), self.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::Filter;
+    use crate::model::inventory::{Role, State};
+    use jiff::{SignedDuration, Timestamp};
+
+    fn blob() -> Blob {
+        Blob {
+            digest: Digest::of(b"x"),
+            size: Some(2048),
+            declared: Some(2048),
+            modified: Some(Timestamp::UNIX_EPOCH),
+            role: Role::Layer,
+            state: State::Orphan,
+            referrers: 0,
+        }
+    }
+
+    #[test]
+    fn blobs_are_found_by_state_size_and_age() {
+        let blob = blob();
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(48);
+        for (source, passes) in [
+            ("state=orphan size>1KiB age>1d", true),
+            ("state=live", false),
+            ("kind=layer !damaged=true", true),
+            ("sha256:2d71", true),
+            ("age<1d", false),
+        ] {
+            let mut filter = Filter::parse(source, <&Blob as Row>::fields()).unwrap();
+            assert_eq!(filter.matches(&&blob, now), passes, "{source}");
+        }
+    }
+
+    #[test]
+    fn every_field_named_is_answered() {
+        let blob = blob();
+        for field in <&Blob as Row>::fields() {
+            assert!((&blob).field(field.name).is_some(), "{}", field.name);
+        }
+    }
+}
