@@ -6,5 +6,6 @@ pub mod cacheconfig;
 pub mod document;
 pub mod envelope;
 pub mod image;
+pub mod layer;
 pub mod lenient;
 pub mod usage;

@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod digest;
 pub mod filter;
+pub mod files;
 pub mod finding;
 pub mod graph;
 pub mod inventory;
