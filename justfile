@@ -1,0 +1,44 @@
+# `just` alone lists the recipes.
+_default:
+    @just --list --unsorted
+
+# All that CI runs.
+check:
+    CI=true .ci/run
+
+# All tests, or those with FILTER in their name.
+test *FILTER:
+    tests/run {{FILTER}}
+
+# Lints, as CI sees them.
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Formats the code.
+fmt:
+    cargo fmt
+
+# Licences, banned crates, sources.
+deny:
+    cargo deny --locked check licenses bans sources
+
+# Benches, or those with FILTER in their name.
+bench *FILTER:
+    cargo bench --locked -- {{FILTER}}
+
+# Every fuzz target for SECONDS each. Wants a nightly toolchain and cargo-fuzz.
+fuzz SECONDS="60":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for target in $(cargo +nightly fuzz list); do
+        mkdir -p "fuzz/corpus-new/$target"
+        cargo +nightly fuzz run "$target" "fuzz/corpus-new/$target" "fuzz/corpus/$target" -- -max_total_time={{SECONDS}}
+    done
+
+# Draws the pictures in screenshots/ again, from the fixtures.
+screenshots:
+    CACHEDECK_SCREENSHOTS=write cargo test --locked --test screenshots
+
+# Takes the cache that `cachedeck demo` opens from the fixtures again.
+demo-asset:
+    cp tests/fixtures/local-history.tar.gz assets/demo.tar.gz
