@@ -12,6 +12,7 @@
 //! | 4 | [`cli`], [`tui`], [`config`] | talk to people |
 //! | 5 | `main.rs` | start |
 
+pub mod config;
 pub mod error;
 pub mod format;
 pub mod model;

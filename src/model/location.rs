@@ -176,6 +176,13 @@ impl Location {
         })
     }
 
+    /// Whether it carries credentials, in keys or in URLs.
+    pub fn has_secrets(&self) -> bool {
+        self.keys.iter().any(|(key, value)| {
+            !value.is_empty() && (keys::is_secret(&self.kind, key) || matches!(mask_url(value), Cow::Owned(_)))
+        })
+    }
+
     /// The CSV with its secrets: reads back as the same location. Never for a screen, a log or an argument list.
     pub fn reveal(&self) -> String {
         csv_line(&self.kind, self.keys.iter().map(|(key, value)| (key.as_str(), value.as_str().into())))

@@ -2,8 +2,8 @@
 
 pub mod cache;
 pub mod digest;
-pub mod filter;
 pub mod files;
+pub mod filter;
 pub mod finding;
 pub mod graph;
 pub mod inventory;
