@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::cacheconfig::Config;
 use crate::format::envelope::Envelope;
 use crate::format::image::ImageConfig;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 /// What a document turned out to be.
 #[derive(Debug)]
@@ -34,9 +34,14 @@ struct Keys {
 
 /// Finds out what `bytes` are. Never fails: what is not JSON, or no object, is [`Document::Other`].
 pub fn read(bytes: &[u8]) -> Document {
-    // Most documents are what they are tried as first; only the rest are read twice.
+    // Nearly all documents are one of these two; only the rest are read twice.
     if let Ok(envelope) = Envelope::read(bytes) {
         return Document::Envelope(envelope);
+    }
+    if let Ok(config) = Config::read(bytes)
+        && !(config.cache.layers.is_empty() && config.cache.records.is_empty())
+    {
+        return Document::Config(config);
     }
     let Ok(keys) = serde_json::from_slice::<Keys>(bytes) else { return Document::Other };
     let malformed = |e: Error| Document::Malformed(e);
@@ -52,6 +57,6 @@ pub fn read(bytes: &[u8]) -> Document {
 }
 
 /// Parses all of `bytes` as one JSON value. Data after it, keys given twice and numbers of the wrong sort are errors.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
+pub(super) fn parse<'de, T: Deserialize<'de>>(bytes: &'de [u8], what: &str) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::corrupt(format!("not a valid {what}")).with_source(e))
 }

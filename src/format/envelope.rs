@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::cacheconfig;
 use crate::format::document::parse;
-use crate::format::lenient::{GoTime, Lenient, null_as_default};
+use crate::format::lenient::{Given, GoTime, Lenient, null_as_default};
 use crate::model::cache::{Compression, Form};
 use crate::model::digest::Digest;
 use jiff::Timestamp;
@@ -47,13 +47,7 @@ pub struct Annotations {
     pub created: Lenient<GoTime>,
     /// Set on estargz layers.
     #[serde(rename = "containerd.io/snapshot/stargz/toc.digest")]
-    pub toc: Lenient<Digest>,
-    /// A tag as containerd writes it: looked at first.
-    #[serde(rename = "io.containerd.image.name")]
-    pub image_name: Option<Box<str>>,
-    /// A tag as OCI writes it.
-    #[serde(rename = "org.opencontainers.image.ref.name")]
-    pub ref_name: Option<Box<str>>,
+    pub toc: Lenient<Given>,
 }
 
 /// A platform, as far as it tells images apart.
@@ -91,12 +85,6 @@ impl Descriptor {
             Compression::Gzip if self.annotations.toc.0.is_some() => Compression::Estargz,
             other => other,
         }
-    }
-
-    /// The tag that an entry of `index.json` carries.
-    pub fn tag(&self) -> Option<&str> {
-        let names = [&self.annotations.image_name, &self.annotations.ref_name];
-        names.into_iter().flatten().map(|n| &**n).find(|n| !n.is_empty())
     }
 
     /// Whether it says that it points to another envelope.
@@ -203,13 +191,42 @@ fn list_form(media_type: &str, layers: &[Descriptor]) -> Form {
     if docker { Form::DockerList } else { Form::Index }
 }
 
-/// The entries of an OCI layout's `index.json`.
-pub fn read_index_json(bytes: &[u8]) -> Result<Vec<serde_json::Value>> {
-    #[derive(Deserialize)]
-    struct Index {
-        #[serde(default)]
-        manifests: Option<Vec<serde_json::Value>>,
+/// An entry of an OCI layout's `index.json`: what it leads to, and its tag.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct IndexEntry {
+    /// Which blob.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+    #[serde(default, deserialize_with = "null_as_default")]
+    annotations: Tags,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Tags {
+    #[serde(rename = "io.containerd.image.name")]
+    image_name: Option<Box<str>>,
+    #[serde(rename = "org.opencontainers.image.ref.name")]
+    ref_name: Option<Box<str>>,
+}
+
+impl IndexEntry {
+    /// The tag: as containerd writes it, else as OCI does. Untrusted text.
+    pub fn tag(&self) -> Option<&str> {
+        let names = [&self.annotations.image_name, &self.annotations.ref_name];
+        names.into_iter().flatten().map(|n| &**n).find(|n| !n.is_empty())
     }
-    let index: Index = parse(bytes, "index.json")?;
-    Ok(index.manifests.unwrap_or_default())
+}
+
+/// The entries of `index.json`. Each is good or bad by itself: one that can't be read does not hide the others.
+pub fn read_index_json(bytes: &[u8]) -> Result<Vec<std::result::Result<IndexEntry, serde_json::Error>>> {
+    #[derive(Deserialize)]
+    struct Index<'a> {
+        #[serde(default, borrow)]
+        manifests: Option<Vec<&'a serde_json::value::RawValue>>,
+    }
+    let index: Index<'_> = parse(bytes, "index.json")?;
+    let entries = index.manifests.unwrap_or_default();
+    Ok(entries.into_iter().map(|entry| serde_json::from_str(entry.get())).collect())
 }

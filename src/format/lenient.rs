@@ -36,6 +36,18 @@ impl<'de, T: FromStr> Deserialize<'de> for Lenient<T> {
     }
 }
 
+/// That something was said; what, does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given;
+
+impl FromStr for Given {
+    type Err = ();
+
+    fn from_str(_: &str) -> Result<Self, ()> {
+        Ok(Self)
+    }
+}
+
 /// A time as Go writes it, its zero time (year 1) being none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoTime(Timestamp);

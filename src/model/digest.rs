@@ -56,23 +56,29 @@ fn push_hex(bytes: &[u8], to: &mut String) {
     }
 }
 
+/// The value of each hex digit, or [`NO_DIGIT`]. A large cache has half a million digests to parse.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
+const NO_DIGIT: u8 = 0xff;
+
 fn parse_hex(hex: &str) -> Option<[u8; 32]> {
-    fn nibble(c: u8) -> Option<u8> {
-        match c {
-            b'0'..=b'9' => Some(c - b'0'),
-            b'a'..=b'f' => Some(c - b'a' + 10),
-            _ => None,
-        }
-    }
-    let hex = hex.as_bytes();
-    if hex.len() != 64 {
-        return None;
-    }
+    let hex: &[u8; 64] = hex.as_bytes().try_into().ok()?;
     let mut bytes = [0; 32];
+    let mut seen = 0;
     for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low & 0x0f;
     }
-    Some(bytes)
+    (seen & 0xf0 == 0).then_some(bytes)
 }
 
 fn bad(text: &str) -> Error {

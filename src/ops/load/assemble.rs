@@ -1,7 +1,7 @@
 //! Puts what was seen together: which versions there are, what each reaches, whose blobs are whose. Pure.
 
 use super::Seen;
-use super::decode::Decoded;
+use super::decode::{CacheConfig, Decoded};
 use crate::format::cacheconfig;
 use crate::format::envelope::{Descriptor, Envelope};
 use crate::format::image::ImageConfig;
@@ -46,14 +46,16 @@ fn roots(references: &References) -> BTreeMap<Digest, Vec<String>> {
 
 /// Everything of a location.
 pub fn inventory(location: Location, references: References, seen: Seen) -> Inventory {
-    let Seen { decoded, blobs, listing } = seen;
+    let Seen { mut decoded, blobs, listing } = seen;
     let roots = roots(&references);
     let below: HashSet<Digest> =
         decoded.manifests.values().flat_map(|m| m.envelope.descriptors()).map(|d| d.digest).collect();
     let dangling = decoded.manifests.keys().filter(|d| !roots.contains_key(d) && !below.contains(d));
-    let mut wanted: Vec<(Digest, Vec<String>, bool)> = dangling.map(|d| (*d, Vec::new(), false)).collect();
-    wanted.extend(roots.into_iter().map(|(digest, tags)| (digest, tags, true)));
-    let mut indexes = read_all(&decoded, wanted);
+    let mut versions: Vec<Version> =
+        dangling.map(|d| Version { digest: *d, tags: Vec::new(), listed: false, config: None }).collect();
+    versions.extend(roots.into_iter().map(|(digest, tags)| Version { digest, tags, listed: true, config: None }));
+    hand_out_configs(&mut decoded, &mut versions);
+    let mut indexes = read_all(&decoded, versions);
 
     let mut table = Table::new(&blobs, listing.is_some());
     indexes.iter().for_each(|i| table.count(i));
@@ -96,10 +98,40 @@ pub fn inventory(location: Location, references: References, seen: Seen) -> Inve
     Inventory { location, indexes, blobs, leftovers, usage, warnings, complete }
 }
 
+/// A version to read.
+struct Version {
+    digest: Digest,
+    tags: Vec<String>,
+    listed: bool,
+    /// Its cache config, where no other version has the same.
+    config: Option<CacheConfig>,
+}
+
+/// Gives each version its config to keep: copies would double the memory that a large cache takes.
+fn hand_out_configs(decoded: &mut Decoded, versions: &mut [Version]) {
+    fn config_of(decoded: &Decoded, version: &Version) -> Option<Digest> {
+        match &decoded.manifests.get(&version.digest)?.envelope {
+            Envelope::Cache { config, .. } => Some(config.digest),
+            _ => None,
+        }
+    }
+    let mut users: HashMap<Digest, usize> = HashMap::new();
+    for version in versions.iter() {
+        if let Some(config) = config_of(decoded, version) {
+            *users.entry(config).or_default() += 1;
+        }
+    }
+    for version in versions {
+        if let Some(config) = config_of(decoded, version).filter(|c| users.get(c) == Some(&1)) {
+            version.config = decoded.configs.remove(&config);
+        }
+    }
+}
+
 /// Reads versions on all cores.
-fn read_all(decoded: &Decoded, mut wanted: Vec<(Digest, Vec<String>, bool)>) -> Vec<CacheIndex> {
+fn read_all(decoded: &Decoded, mut wanted: Vec<Version>) -> Vec<CacheIndex> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let read = |(digest, tags, listed)| Reader::new(decoded, digest).read(tags, listed);
+    let read = |version: Version| Reader::new(decoded, version.digest).read(version);
     let share = wanted.len().div_ceil(cores).max(1);
     let mut shares = Vec::new();
     while wanted.len() > share {
@@ -164,9 +196,9 @@ impl<'a> Reader<'a> {
         self.finish()
     }
 
-    fn read(mut self, tags: Vec<String>, listed: bool) -> CacheIndex {
-        self.index.tags = tags;
-        self.index.listed = listed;
+    fn read(mut self, version: Version) -> CacheIndex {
+        self.index.tags = version.tags;
+        self.index.listed = version.listed;
         let digest = self.index.digest;
         let bytes = self.decoded.manifests.get(&digest).map_or(0, |m| m.bytes);
         self.index.manifest_bytes = bytes;
@@ -174,7 +206,7 @@ impl<'a> Reader<'a> {
         match self.decoded.manifests.get(&digest).map(|m| &m.envelope) {
             Some(Envelope::Cache { form, config, layers }) => {
                 self.index.form = Some(*form);
-                self.cache(config, layers);
+                self.cache(config, layers, version.config);
             }
             Some(Envelope::Image { config, layers }) => {
                 self.index.form = Some(Form::Image);
@@ -245,10 +277,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A cache envelope: the config's table, filled in from the descriptors.
-    fn cache(&mut self, config: &Descriptor, layers: &[Descriptor]) {
+    fn cache(&mut self, config: &Descriptor, layers: &[Descriptor], own: Option<CacheConfig>) {
         self.index.config = Some(config.digest);
         self.reach_all(config, layers);
-        let Some(found) = self.decoded.configs.get(&config.digest) else {
+        let Some(found) = own.or_else(|| self.decoded.configs.get(&config.digest).cloned()) else {
             if self.decoded.images.contains_key(&config.digest) {
                 self.fault(
                     Problem::Malformed,
@@ -265,7 +297,7 @@ impl<'a> Reader<'a> {
             );
             self.fault(Problem::TooLarge, config.digest, message);
         }
-        let mut cache = found.config.cache.clone();
+        let mut cache = found.config.cache;
         let by_digest: HashMap<Digest, &Descriptor> = layers.iter().map(|l| (l.digest, l)).collect();
         let mut media_types = cacheconfig::Interner::default();
         for layer in &mut cache.layers {

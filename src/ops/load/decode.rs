@@ -18,7 +18,7 @@ pub struct Manifest {
 }
 
 /// A cache config and the bytes it takes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CacheConfig {
     pub config: Config,
     pub bytes: u64,

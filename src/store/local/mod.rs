@@ -5,7 +5,7 @@ mod scan;
 
 use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
-use crate::format::envelope::{self, Descriptor};
+use crate::format::envelope::{self, IndexEntry};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::location::Location;
@@ -93,7 +93,7 @@ impl Folder {
         self.file(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
     }
 
-    fn index_json(&self) -> Result<Vec<serde_json::Value>> {
+    fn references(&self) -> Result<References> {
         let (file, _) = self.file(&self.root, "index.json")?;
         let mut bytes = Vec::new();
         let what = || format!("reading {}/index.json", self.path.display());
@@ -101,11 +101,11 @@ impl Folder {
         if bytes.len() as u64 > INDEX_LIMIT {
             return Err(Error::corrupt(format!("{}: longer than {} MiB", what(), INDEX_LIMIT >> 20)));
         }
-        envelope::read_index_json(&bytes).map_err(|e| {
-            e.context(self.path.join("index.json").display()).with_hint(
-                "the versions in its blobs can still be opened by digest once index.json is mended or removed",
-            )
-        })
+        let entries = envelope::read_index_json(&bytes).map_err(|e| {
+            e.context(self.path.join("index.json").display())
+                .with_hint("the versions in its blobs can be opened by digest once index.json is mended or removed")
+        })?;
+        Ok(references(entries))
     }
 
     fn measure(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
@@ -180,9 +180,9 @@ impl Store for Local {
 
     async fn references(&self) -> Result<References> {
         let mut tries = 0;
-        let entries = loop {
+        loop {
             let folder = self.folder.clone();
-            match blocking(move || folder.index_json()).await {
+            match blocking(move || folder.references()).await {
                 // BuildKit rewrites the file in place: what a read in the middle of that sees is not JSON.
                 Err(error) if error.kind() == Kind::Corrupt && tries < 3 => {
                     tries += 1;
@@ -193,10 +193,9 @@ impl Store for Local {
                     let findings = vec![Finding::new(Problem::Malformed, None, message)];
                     return Ok(References { items: Vec::new(), findings });
                 }
-                other => break other?,
+                other => return other,
             }
-        };
-        Ok(references(entries))
+        }
     }
 
     async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
@@ -242,17 +241,17 @@ impl Store for Local {
     }
 }
 
-/// Entries of `index.json` as references; one that can't be read is a finding and does not hide the others.
-fn references(entries: Vec<serde_json::Value>) -> References {
+/// Entries of `index.json` as references, and findings for those that can't be read.
+fn references(entries: Vec<std::result::Result<IndexEntry, serde_json::Error>>) -> References {
     let mut references = References::default();
     for entry in entries {
-        match serde_json::from_value::<Descriptor>(entry) {
-            Ok(descriptor) => references.items.push(Reference {
-                name: descriptor.tag().unwrap_or_default().to_owned(),
-                digest: Some(descriptor.digest),
-                size: Some(descriptor.size),
+        match entry {
+            Ok(entry) => references.items.push(Reference {
+                name: entry.tag().unwrap_or_default().to_owned(),
+                digest: Some(entry.digest),
+                size: Some(entry.size),
                 modified: None,
-                version: Some(descriptor.digest.to_string()),
+                version: Some(entry.digest.to_string()),
             }),
             Err(error) => {
                 let message = format!("an entry of index.json can't be read: {error}");
