@@ -2,6 +2,9 @@
 //! bytes as written, never made safe here: they reach a terminal through [`crate::model::text`] and a disk only through
 //! `ops::files`.
 
+mod names;
+pub mod tree;
+
 use crate::error::Error;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
@@ -172,6 +175,8 @@ pub enum Limit {
     Window(u64),
     /// Files and directories of a tree, those that only names imply among them.
     Nodes(u64),
+    /// Steps taken to delete and replace what was there before.
+    Churn(u64),
 }
 
 impl fmt::Display for Limit {
@@ -183,6 +188,7 @@ impl fmt::Display for Limit {
             Limit::Name(n) => write!(f, "it has a name or record of more than {n} bytes"),
             Limit::Names(n) => write!(f, "its names take more than {n} bytes"),
             Limit::Window(n) => write!(f, "unpacking it needs a window of more than {n} bytes"),
+            Limit::Churn(n) => write!(f, "its entries replace each other in more than {n} steps"),
             Limit::Nodes(n) => write!(f, "its names make more than {n} files and directories"),
         }
     }
