@@ -28,41 +28,31 @@ pub enum SizeStyle {
     Bytes,
 }
 
-const IEC: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-const SI: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-
 impl Bytes {
     /// Number and unit apart, so that a screen can dim the unit; the unit is empty for [`SizeStyle::Bytes`].
-    pub fn split(self, style: SizeStyle) -> (String, &'static str) {
-        let (base, units) = match style {
-            SizeStyle::Iec => (1024, IEC),
-            SizeStyle::Si => (1000, SI),
-            SizeStyle::Bytes => return (self.0.to_string(), ""),
+    pub fn split(self, style: SizeStyle) -> (String, String) {
+        let (base, options) = match style {
+            SizeStyle::Iec => (1024, humansize::BINARY),
+            SizeStyle::Si => (1000, humansize::DECIMAL),
+            SizeStyle::Bytes => return (self.0.to_string(), String::new()),
         };
-        if self.0 < base {
-            return (self.0.to_string(), units[0]);
+        let decimals = if self.0 < base { 0 } else { 1 };
+        let show = |bytes: u64| humansize::format_size(bytes, options.decimal_places(1).decimal_zeroes(decimals));
+        let mut shown = show(self.0);
+        // It rounds within a unit: right below the next one it would say 1024.0 KiB.
+        if shown.starts_with(&format!("{base}.0 ")) {
+            shown = show(self.0.saturating_add(self.0 / base));
         }
-        // Whole tenths in the smallest unit that keeps them under the next one, so that it never says 1024.0 KiB.
-        let mut unit = u128::from(base);
-        let mut tenths = 0;
-        let mut name = units[0];
-        for next in &units[1..] {
-            tenths = (u128::from(self.0) * 10 + unit / 2) / unit;
-            name = next;
-            if tenths < u128::from(base) * 10 {
-                break;
-            }
-            unit *= u128::from(base);
+        match shown.split_once(' ') {
+            Some((number, unit)) => (number.to_owned(), unit.to_owned()),
+            None => (shown, String::new()),
         }
-        (format!("{}.{}", tenths / 10, tenths % 10), name)
     }
 
     /// As one text in `style`.
     pub fn show(self, style: SizeStyle) -> String {
-        match self.split(style) {
-            (number, "") => number,
-            (number, unit) => format!("{number} {unit}"),
-        }
+        let (number, unit) = self.split(style);
+        if unit.is_empty() { number } else { format!("{number} {unit}") }
     }
 }
 
@@ -262,7 +252,7 @@ mod tests {
             let bytes = Bytes(bytes);
             assert_eq!((bytes.to_string().as_str(), bytes.show(SizeStyle::Si).as_str()), (iec, si));
         }
-        assert_eq!(Bytes(1536).split(SizeStyle::Iec), ("1.5".to_owned(), "KiB"));
+        assert_eq!(Bytes(1536).split(SizeStyle::Iec), ("1.5".to_owned(), "KiB".to_owned()));
         assert_eq!(Bytes(14_173_392_076).show(SizeStyle::Bytes), "14173392076");
         assert_eq!(format!("{:>8}", Bytes(32)), "    32 B");
     }
