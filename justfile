@@ -39,6 +39,6 @@ fuzz SECONDS="60":
 screenshots:
     CACHEDECK_SCREENSHOTS=write cargo test --locked --test screenshots
 
-# Takes the cache that `cachedeck demo` opens from the fixtures again.
+# Makes the cache that `cachedeck demo` opens again.
 demo-asset:
-    cp tests/fixtures/local-history.tar.gz assets/demo.tar.gz
+    python3 assets/demo.py

@@ -41,8 +41,9 @@ pub struct StepNames {
     by_time: HashMap<Timestamp, Arc<str>>,
 }
 
-/// How BuildKit describes the root file system of a `RUN` step.
+/// How BuildKit describes the root file system of a `RUN` step, and the shell that runs it.
 const EXEC: &str = "mount / from exec ";
+const SHELL: &str = "/bin/sh -c ";
 
 impl StepNames {
     /// Takes names from usage records. Where several were made at the same instant, none is sure, so none is taken.
@@ -51,7 +52,7 @@ impl StepNames {
         for record in records.iter().filter(|r| r.kind == "regular" || r.kind.is_empty()) {
             let Some(created) = record.created.filter(|_| !record.description.is_empty()) else { continue };
             let step: Arc<str> = match record.description.strip_prefix(EXEC) {
-                Some(command) => format!("RUN {command}").into(),
+                Some(command) => format!("RUN {}", command.strip_prefix(SHELL).unwrap_or(command)).into(),
                 None => record.description.as_str().into(),
             };
             by_time.entry(created).and_modify(|n| *n = n.take().filter(|n| *n == step)).or_insert(Some(step));
