@@ -28,6 +28,9 @@ const STARGZ_FOOTER: usize = 51;
 const STARGZ_TOC: &[u8] = b"stargz.index.json";
 const STARGZ_MARKS: [&[u8]; 2] = [b".prefetch.landmark", b".no.prefetch.landmark"];
 
+/// Packed bytes that are asked of the source at a time.
+const BUFFER: usize = 256 << 10;
+
 /// How much of a layer is read at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -128,25 +131,20 @@ pub struct LayerReader<R: Read> {
 }
 
 impl<R: Read> LayerReader<R> {
-    /// Reads the first bytes of `source` and finds out how the layer is packed.
-    pub fn new(source: R, limits: Limits, progress: &Progress) -> std::result::Result<Self, Stop> {
+    /// Reads the first bytes of `source` and finds out how the layer is packed. What fails here fails the first
+    /// [`LayerReader::next_entry`].
+    pub fn new(source: R, limits: Limits, progress: &Progress) -> Self {
         let origin = Rc::default();
         let mut source = Counted { source, origin: Rc::clone(&origin) };
         let mut start = Vec::new();
-        source.by_ref().take(4).read_to_end(&mut start).map_err(Stop::from_io)?;
-        let compression = detect(&start)?;
-        let source = BufReader::with_capacity(64 << 10, Cursor::new(start).chain(source));
-        let unpacked = match compression {
-            Compression::Gzip => Unpacked::Gzip(Box::new(MultiGzDecoder::new(source))),
-            Compression::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(source).map_err(Stop::from_io)?;
-                decoder.window_log_max(limits.window_log).map_err(Stop::from_io)?;
-                Unpacked::Zstd(Box::new(decoder))
-            }
-            _ => Unpacked::Plain(source),
-        };
+        let detected = source.by_ref().take(4).read_to_end(&mut start).map_err(Stop::from_io);
+        let detected = detected.and_then(|_| detect(&start));
+        let compression = *detected.as_ref().unwrap_or(&Compression::Unknown);
+        let source = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source));
+        let unpacked =
+            detected.and_then(|packing| Unpacked::new(packing, source, limits)).unwrap_or_else(Unpacked::Failed);
         let bounded = Bounded { unpacked, limits, origin: Rc::clone(&origin), given: 0, progress: progress.clone() };
-        Ok(Self { tar: Tar::new(bounded, limits), compression, origin, over: false })
+        Self { tar: Tar::new(bounded, limits), compression, origin, over: false }
     }
 
     /// How it is packed. An eStargz shows as gzip until it was read to its end: only there it differs.
@@ -275,6 +273,21 @@ enum Unpacked<R: Read> {
     Plain(Source<R>),
     Gzip(Box<MultiGzDecoder<Source<R>>>),
     Zstd(Box<zstd::Decoder<'static, Source<R>>>),
+    Failed(Stop),
+}
+
+impl<R: Read> Unpacked<R> {
+    fn new(packing: Compression, source: Source<R>, limits: Limits) -> std::result::Result<Self, Stop> {
+        Ok(match packing {
+            Compression::Gzip => Unpacked::Gzip(Box::new(MultiGzDecoder::new(source))),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(source).map_err(Stop::from_io)?;
+                decoder.window_log_max(limits.window_log).map_err(Stop::from_io)?;
+                Unpacked::Zstd(Box::new(decoder))
+            }
+            _ => Unpacked::Plain(source),
+        })
+    }
 }
 
 /// Unpacked bytes, until a bound is reached or the user stops it.
@@ -295,6 +308,7 @@ impl<R: Read> Read for Bounded<R> {
             Unpacked::Plain(from) => from.read(into),
             Unpacked::Gzip(from) => from.read(into),
             Unpacked::Zstd(from) => from.read(into).map_err(|e| self.window(e)),
+            Unpacked::Failed(stop) => Err(stop.clone().into()),
         }?;
         self.given += read as u64;
         let Limits { output, ratio, ratio_floor, .. } = self.limits;

@@ -2,6 +2,7 @@
 //! UI alike.
 
 pub mod diff;
+pub mod files;
 pub mod load;
 pub mod names;
 pub mod verify;

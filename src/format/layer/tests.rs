@@ -10,10 +10,7 @@ type Whole = Vec<(Entry, Vec<u8>)>;
 fn read(bytes: &[u8], limits: Limits) -> (Whole, Option<Stop>, Compression) {
     let progress = Progress::new();
     let mut entries = Vec::new();
-    let mut reader = match LayerReader::new(bytes, limits, &progress) {
-        Ok(reader) => reader,
-        Err(stop) => return (entries, Some(stop), Compression::Unknown),
-    };
+    let mut reader = LayerReader::new(bytes, limits, &progress);
     let stop = loop {
         match reader.next_entry() {
             Ok(Some(entry)) => {
@@ -269,7 +266,7 @@ fn bombs_end_at_the_ratio() {
     for (name, packed) in [("gzip", gzip(&tar)), ("zstd", zstd(&tar))] {
         let limits = Limits { ratio: 100, ..Limits::default() };
         let (entries, stop) = {
-            let mut reader = LayerReader::new(&packed[..], limits, &Progress::new()).unwrap();
+            let mut reader = LayerReader::new(&packed[..], limits, &Progress::new());
             let mut entries = 0;
             loop {
                 match reader.next_entry() {
@@ -369,13 +366,13 @@ fn a_failing_source_is_not_the_layers_fault_and_cancelling_is_neither() {
         }
     }
     let packed = gzip(&finish(file(b"f", &[b'x'; 300_000])));
-    let mut reader = LayerReader::new(Failing(&packed[..200]), Limits::default(), &Progress::new()).unwrap();
+    let mut reader = LayerReader::new(Failing(&packed[..200]), Limits::default(), &Progress::new());
     assert_eq!(reader.next_entry().unwrap().unwrap().path, b"f");
     assert!(matches!(reader.next_entry(), Err(Stop::Unreadable(_))));
     assert_eq!(reader.next_entry(), Ok(None));
 
     let progress = Progress::new();
-    let mut reader = LayerReader::new(&packed[..], Limits::default(), &progress).unwrap();
+    let mut reader = LayerReader::new(&packed[..], Limits::default(), &progress);
     progress.cancel();
     assert_eq!(reader.next_entry(), Err(Stop::Cancelled));
 }
