@@ -5,4 +5,5 @@ pub mod diff;
 pub mod files;
 pub mod load;
 pub mod names;
+pub mod picture;
 pub mod verify;
