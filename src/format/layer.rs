@@ -333,4 +333,6 @@ impl<R: Read> Bounded<R> {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -197,3 +197,6 @@ impl Read for Bridge {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests;

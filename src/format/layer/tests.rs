@@ -1,7 +1,7 @@
+use super::sample::{file, finish, gzip, header, pax, put, zstd};
 use super::*;
 use crate::model::files::{EntryKind, normal};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 type Files = BTreeMap<String, Vec<u8>>;
@@ -30,47 +30,6 @@ fn read(bytes: &[u8], limits: Limits) -> (Whole, Option<Stop>, Compression) {
 fn list(bytes: &[u8]) -> (Vec<Entry>, Option<Stop>) {
     let (entries, stop, _) = read(bytes, Limits::default());
     (entries.into_iter().map(|(entry, _)| entry).collect(), stop)
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(bytes).unwrap();
-    packer.finish().unwrap()
-}
-
-fn zstd(bytes: &[u8]) -> Vec<u8> {
-    ::zstd::encode_all(bytes, 1).unwrap()
-}
-
-/// A header as a hostile or odd writer makes it, with a right checksum.
-fn header(name: &[u8], flag: u8, size: u64) -> ::tar::Header {
-    let mut header = ::tar::Header::new_gnu();
-    header.as_old_mut().name[..name.len()].copy_from_slice(name);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.as_old_mut().linkflag = [flag];
-    header.set_cksum();
-    header
-}
-
-fn put(tar: &mut Vec<u8>, header: &::tar::Header, content: &[u8]) {
-    tar.extend_from_slice(header.as_bytes());
-    tar.extend_from_slice(content);
-    tar.resize(tar.len().next_multiple_of(512), 0);
-}
-
-fn finish(mut tar: Vec<u8>) -> Vec<u8> {
-    tar.resize(tar.len() + 1024, 0);
-    tar
-}
-
-fn file(name: &[u8], content: &[u8]) -> Vec<u8> {
-    let mut tar = Vec::new();
-    put(&mut tar, &header(name, b'0', content.len() as u64), content);
-    tar
 }
 
 /// Files of all blobs of a fixture that are layers.
@@ -169,18 +128,6 @@ fn every_sort_of_entry_keeps_what_the_tar_says() {
     assert_eq!((entries[8].mode, entries[8].uid, entries[8].gid), (0o4755, 1000, 1001));
     assert_eq!(entries[0].mtime, 1_700_000_000);
     assert_eq!(entries.iter().map(|e| e.number).collect::<Vec<_>>(), (0..11).collect::<Vec<_>>());
-}
-
-fn pax(records: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut all = Vec::new();
-    for (key, value) in records {
-        let rest = key.len() + value.len() + 3;
-        let length = (1..).map(|digits| rest + digits).find(|n| n.to_string().len() + rest == *n).unwrap();
-        all.extend_from_slice(format!("{length} {key}=").as_bytes());
-        all.extend_from_slice(value);
-        all.push(b'\n');
-    }
-    all
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Extraction {
             };
             let Some(place) = self.place(&normal(&entry.path)) else { continue };
             found = true;
-            if entry.path.starts_with(b"/") || parts(&entry.path).any(|part| part == b"..") {
+            if is_unsafe(&entry.path) {
                 self.skip(&entry.path, Why::UnsafeName);
                 continue;
             }
@@ -276,6 +276,9 @@ impl Extraction {
     fn fetch(&mut self, layer: &mut OpenLayer, elsewhere: &BTreeMap<Vec<u8>, Vec<Vec<u8>>>) -> Result<()> {
         let mut met = BTreeMap::new();
         while let Ok(entry) = layer.next_entry()? {
+            if is_unsafe(&entry.path) {
+                continue;
+            }
             let name = normal(&entry.path);
             let Some(places) = elsewhere.get(&name) else { continue };
             match entry.kind {
@@ -359,6 +362,10 @@ impl Extraction {
         }
         Ok(())
     }
+}
+
+fn is_unsafe(path: &[u8]) -> bool {
+    path.starts_with(b"/") || parts(path).any(|part| part == b"..")
 }
 
 /// Whether a symbolic link at `place` can only lead to what was extracted with it. Steps up come first and are no more
