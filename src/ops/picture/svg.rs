@@ -7,12 +7,15 @@ mod style;
 use super::Graph;
 use super::sketch::{Item, Link, Sketch, grouped};
 use crate::model::text::{ELLIPSIS, fit_end, width};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Width of one cell of the 15 px monospace face: of the common ones the widest (0.602 em), and a little more.
 const CELL: f64 = 9.1;
 /// The same at the 12.5 px of small print.
 const SMALL: f64 = 7.6;
+/// And at the 20 px of the title.
+const TITLE: f64 = 12.3;
 /// Around the picture.
 const MARGIN: f64 = 22.0;
 /// From the left edge of a box to that of what is indented below it.
@@ -29,9 +32,8 @@ const TWO_LINES: f64 = 50.0;
 /// Between boxes, and between trees.
 const GAP: f64 = 9.0;
 const TREE_GAP: f64 = 20.0;
-/// Cells of a step's name at most, of the details below it at most, and of a digest.
+/// Cells of a name, before it makes the picture wider for all, and of a digest.
 const NAME_CELLS: usize = 56;
-const DETAIL_CELLS: usize = 68;
 const DIGEST_CELLS: usize = 12;
 /// Width of a full bar.
 const BAR: f64 = 104.0;
@@ -62,8 +64,8 @@ struct Plan {
 
 impl Plan {
     fn new(sketch: &Sketch) -> Self {
-        let names: Vec<String> = sketch.items.iter().map(name).collect();
-        let details: Vec<String> = (0..names.len()).map(|at| detail(sketch, at)).collect();
+        let mut names: Vec<String> = sketch.items.iter().map(name).collect();
+        let mut details: Vec<String> = (0..names.len()).map(|at| detail(sketch, at)).collect();
         let left: Vec<f64> = levels(sketch).into_iter().map(|l| MARGIN + INDENT * l.min(DEEPEST) as f64).collect();
         let height: Vec<f64> = details.iter().map(|d| if d.is_empty() { ONE_LINE } else { TWO_LINES }).collect();
         let (mut top, mut bottom) = (Vec::with_capacity(names.len()), HEAD);
@@ -74,14 +76,16 @@ impl Plan {
             top.push(bottom);
             bottom += height + GAP;
         }
-        let reach = |at: usize| {
-            let (name, detail) = (width(&names[at]) as f64 * CELL, width(&details[at]) as f64 * SMALL);
-            // The digest stands beside the name only.
-            left[at] + PAD + name.max(detail - DIGEST_CELLS as f64 * SMALL)
-        };
+        // The most indented name has the room it needs, up to a limit; others may be as long as reaches there.
+        let reach = |at: usize| left[at] + PAD + width(&names[at]).min(NAME_CELLS) as f64 * CELL;
         let widest = (0..names.len()).map(reach).fold(MARGIN + 160.0, f64::max);
         let size = sketch.items.iter().map(|i| width(&sketch.size(i))).max().unwrap_or(0) as f64 * CELL;
         let digests = widest + 20.0 + DIGEST_CELLS as f64 * SMALL;
+        for (at, left) in left.iter().enumerate() {
+            cut(&mut names[at], (widest - left - PAD) / CELL);
+            // Nothing but the name stands beside the digest.
+            cut(&mut details[at], (digests - left - PAD) / SMALL);
+        }
         let right = digests + 20.0 + size + 14.0 + BAR + PAD;
         let facts = MARGIN + width(&sketch.facts) as f64 * SMALL;
         let right = right.max(facts).max(NARROWEST - MARGIN);
@@ -100,12 +104,13 @@ pub(super) fn write(sketch: &Sketch) -> String {
     let lanes = lanes::assign(sketch);
     let wide = (plan.right + lanes::width(&lanes) + MARGIN).ceil();
     let high = (plan.bottom + FOOT).ceil();
-    let title = escape(&sketch.title);
+    let shown = fit_end(&sketch.title, ((plan.right - MARGIN) / TITLE) as usize, ELLIPSIS);
+    let (title, shown) = (escape(&sketch.title), escape(&shown));
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{wide}\" height=\"{high}\" viewBox=\"0 0 {wide} {high}\" role=\"img\">\n\
          <title>{title}: {}</title>\n<style>{}</style>\n\
          <rect class=\"page\" width=\"{wide}\" height=\"{high}\" rx=\"8\"/>\n\
-         <text class=\"title\" x=\"{MARGIN}\" y=\"38\">{title}</text>\n\
+         <text class=\"title\" x=\"{MARGIN}\" y=\"38\">{shown}</text>\n\
          <text class=\"small\" x=\"{MARGIN}\" y=\"61\">{}</text>\n",
         sketch.graph.name(),
         style::SHEET,
@@ -120,6 +125,13 @@ pub(super) fn write(sketch: &Sketch) -> String {
     }
     legend(&mut out, sketch, plan.bottom + 18.0);
     out + "</svg>\n"
+}
+
+/// Leaves as much of `text` as fits into `cells`.
+fn cut(text: &mut String, cells: f64) {
+    if let Cow::Owned(shorter) = fit_end(text, (cells + 0.01).max(0.0) as usize, ELLIPSIS) {
+        *text = shorter;
+    }
 }
 
 /// How far each item is indented: an only child stands right below its parent.
@@ -137,7 +149,7 @@ fn levels(sketch: &Sketch) -> Vec<usize> {
 fn name(item: &Item) -> String {
     match item.more {
         Some(_) => format!("{ELLIPSIS} {}", item.label),
-        None => fit_end(&format!("{} {}", item.name, item.label), NAME_CELLS, ELLIPSIS).into_owned(),
+        None => format!("{} {}", item.name, item.label),
     }
 }
 
@@ -151,7 +163,7 @@ fn detail(sketch: &Sketch, at: usize) -> String {
     let from = inputs(sketch, at);
     let from = if from.is_empty() { String::new() } else { format!("from {}", from.join(", ")) };
     let words: Vec<String> = [made, from].into_iter().filter(|w| !w.is_empty()).collect();
-    fit_end(&words.join(" "), DETAIL_CELLS, ELLIPSIS).into_owned()
+    words.join(" ")
 }
 
 /// What a record is made from, no more than anybody reads.
