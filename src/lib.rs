@@ -13,6 +13,7 @@
 //! | 5 | `main.rs` | start |
 
 pub mod config;
+pub mod cli;
 pub mod error;
 pub mod format;
 pub mod model;

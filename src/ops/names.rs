@@ -1,6 +1,8 @@
 //! Step names for layers. An exported cache carries none; they come from an image's history, or from a builder's usage
 //! records, whose creation times equal those of the layers to the nanosecond.
 
+use crate::error::Result;
+use crate::format::usage;
 use crate::model::cache::Layer;
 use crate::model::usage::UsageRecord;
 use jiff::Timestamp;
@@ -58,6 +60,20 @@ impl StepNames {
             by_time.entry(created).and_modify(|n| *n = n.take().filter(|n| *n == step)).or_insert(Some(step));
         }
         Self { by_time: by_time.into_iter().filter_map(|(time, name)| name.map(|n| (time, n))).collect() }
+    }
+
+    /// Takes names from usage records as JSON: an array, or an object a line.
+    ///
+    /// [`crate::error::Kind::Invalid`] if it is neither.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        Ok(Self::from_usage(&usage::read(bytes)?))
+    }
+
+    /// Adds the names of another builder. What is known already stays.
+    pub fn extend(&mut self, other: Self) {
+        for (time, step) in other.by_time {
+            self.by_time.entry(time).or_insert(step);
+        }
     }
 
     /// The step that made `layer`, if anything tells.

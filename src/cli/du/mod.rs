@@ -1,0 +1,277 @@
+//! `du`: what caches take on disk, and who needs it.
+
+mod layers;
+
+pub(super) use layers::tone;
+
+use super::Command;
+use super::failure::{Exit, Outcome};
+use super::item::{IndexItem, tags};
+use super::list::{ListArgs, Selection};
+use super::output::{Cell, Column, Item, Tone};
+use super::session::{Loaded, Many, Session};
+use crate::model::digest::Digest;
+use crate::model::filter::{Field, FieldKind, Row, Value};
+use crate::model::inventory::Usage;
+use crate::model::rows::IndexRow;
+use crate::model::units::Bytes;
+use clap::{Parser, ValueEnum};
+use layers::{LayerUsage, StepUsage};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+/// Show what caches take, and how much of it no tag needs
+///
+/// Live blobs are reached from a tag, dangling ones only from versions without a tag, orphans from nothing. A blob
+/// counts once, however many versions share it.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  cachedeck du .buildx-cache
+  cachedeck du --by layer --sort size -L 10 .buildx-cache
+  cachedeck du --fail-over 8GB .buildx-cache     exit code 7 if it takes more")]
+pub(super) struct Du {
+    /// Where to look
+    #[arg(value_name = "LOCATION")]
+    locations: Vec<String>,
+
+    /// What to add up
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    by: By,
+
+    /// End with exit code 7 if a location takes more than this
+    #[arg(long, value_name = "SIZE")]
+    fail_over: Option<Bytes>,
+
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// A line a location
+    #[default]
+    Location,
+    /// A line a version: what only it needs, what it shares
+    Index,
+    /// A line a layer blob
+    Layer,
+    /// A line a build step, where its name is known
+    Step,
+}
+
+impl Command for Du {
+    const NAME: &'static str = "du";
+
+    fn run(self, session: &mut Session) -> Outcome {
+        match self.by {
+            By::Location => {
+                let (selection, many) = self.load::<PlaceUsage>(session)?;
+                let sections = many.sections(|loaded| vec![PlaceUsage::of(loaded)]);
+                session.show("usage-list", sections, selection, &many)?;
+                self.verdict(session, &many)
+            }
+            By::Index => {
+                let (selection, many) = self.load::<IndexUsage<'_>>(session)?;
+                let usages = |l| IndexItem::all(l).into_iter().map(IndexUsage).collect();
+                let sections = many.sections(|loaded| usages(&loaded.inventory));
+                session.show("index-usage-list", sections, selection, &many)?;
+                self.verdict(session, &many)
+            }
+            By::Layer => {
+                let (selection, many) = self.load::<LayerUsage>(session)?;
+                let names = session.step_names()?;
+                let sections = many.sections(|loaded| layers::by_layer(&loaded.inventory, &names));
+                session.show("layer-usage-list", sections, selection, &many)?;
+                self.verdict(session, &many)
+            }
+            By::Step => {
+                let (selection, many) = self.load::<StepUsage>(session)?;
+                let names = session.step_names()?;
+                let sections = many.sections(|loaded| layers::by_step(&loaded.inventory, &names));
+                session.show("step-usage-list", sections, selection, &many)?;
+                self.verdict(session, &many)
+            }
+        }
+    }
+}
+
+impl Du {
+    fn load<T: Item>(&self, session: &mut Session) -> Outcome<(Selection, Many)> {
+        let selection = self.list.selection::<T>(&mut session.out)?;
+        let locations = session.locations(&self.locations)?;
+        Ok((selection, session.load_all(&locations)?))
+    }
+
+    /// How the command ends: by the threshold, if one was passed.
+    fn verdict(&self, session: &Session, many: &Many) -> Outcome {
+        let Some(limit) = self.fail_over else { return Ok(many.exit) };
+        let over: Vec<&Loaded> = many.loaded.iter().filter(|l| l.inventory.usage.bytes > limit.0).collect();
+        for loaded in &over {
+            let sizes = session.out.look.sizes;
+            let takes = Bytes(loaded.inventory.usage.bytes).show(sizes);
+            let words = format!("{} takes {takes}, more than {}", loaded.inventory.location.title(), limit.show(sizes));
+            session.words.say("limit", Tone::Bad, &words);
+        }
+        Ok(if over.is_empty() { many.exit } else { Exit::Limit })
+    }
+}
+
+/// What a location takes.
+struct PlaceUsage {
+    title: String,
+    kind: String,
+    usage: Usage,
+    leftovers: u64,
+    leftover_bytes: u64,
+}
+
+impl PlaceUsage {
+    fn of(loaded: &Loaded) -> Self {
+        let inventory = &loaded.inventory;
+        Self {
+            title: inventory.location.title(),
+            kind: inventory.location.kind().to_owned(),
+            usage: inventory.usage,
+            leftovers: inventory.leftovers.len() as u64,
+            leftover_bytes: inventory.leftovers.iter().map(|l| l.bytes).fold(0, u64::saturating_add),
+        }
+    }
+}
+
+impl Serialize for PlaceUsage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            #[serde(flatten)]
+            usage: &'a Usage,
+            leftovers: u64,
+            leftover_bytes: u64,
+        }
+        Fields { usage: &self.usage, leftovers: self.leftovers, leftover_bytes: self.leftover_bytes }
+            .serialize(serializer)
+    }
+}
+
+impl Row for PlaceUsage {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("name", FieldKind::Text),
+            Field::new("type", FieldKind::Text),
+            Field::new("size", FieldKind::Size),
+            Field::new("live", FieldKind::Size),
+            Field::new("dangling", FieldKind::Size),
+            Field::new("orphan", FieldKind::Size),
+            Field::new("blobs", FieldKind::Count),
+            Field::new("missing", FieldKind::Count),
+            Field::new("indexes", FieldKind::Count),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let usage = &self.usage;
+        Some(match name {
+            "name" => Value::Text(Cow::Borrowed(&self.title)),
+            "type" => Value::Text(Cow::Borrowed(&self.kind)),
+            "size" => Value::Size(usage.bytes),
+            "live" => Value::Size(usage.live_bytes),
+            "dangling" => Value::Size(usage.dangling_bytes),
+            "orphan" => Value::Size(usage.orphan_bytes),
+            "blobs" => Value::Count(usage.blobs),
+            "missing" => Value::Count(usage.missing_blobs),
+            "indexes" => Value::Count(usage.indexes),
+            _ => return None,
+        })
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(&self.title)
+    }
+}
+
+impl Item for PlaceUsage {
+    const TYPE: &'static str = "usage";
+
+    fn columns() -> Vec<Column<Self>> {
+        fn odd(bytes: u64, tone: Tone) -> Cell {
+            Cell::size(bytes).tone(if bytes > 0 { tone } else { Tone::Plain })
+        }
+        vec![
+            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)),
+            Column::numbers("BLOBS", |u: &Self| Cell::count(u.usage.blobs)),
+            Column::numbers("SIZE", |u: &Self| Cell::size(u.usage.bytes)),
+            Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)),
+            Column::numbers("DANGLING", |u: &Self| odd(u.usage.dangling_bytes, Tone::Warn)),
+            Column::numbers("ORPHAN", |u: &Self| odd(u.usage.orphan_bytes, Tone::Odd)),
+            Column::numbers("MISSING", |u: &Self| {
+                let missing = u.usage.missing_blobs;
+                Cell::count(missing).tone(if missing > 0 { Tone::Bad } else { Tone::Plain })
+            }),
+            Column::numbers("UNFINISHED", |u: &Self| Cell::size(u.leftover_bytes)).wide(),
+        ]
+    }
+}
+
+/// What a version takes, apart from what it shares with others.
+struct IndexUsage<'a>(IndexItem<'a>);
+
+impl Serialize for IndexUsage<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            digest: Digest,
+            tags: &'a [String],
+            dangling: bool,
+            exclusive_bytes: u64,
+            shared_bytes: u64,
+            bytes: u64,
+        }
+        let index = self.0.index();
+        Fields {
+            digest: index.digest,
+            tags: &index.tags,
+            dangling: index.is_dangling(),
+            exclusive_bytes: index.exclusive_bytes,
+            shared_bytes: index.shared_bytes,
+            bytes: self.bytes(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl IndexUsage<'_> {
+    fn bytes(&self) -> u64 {
+        self.0.index().exclusive_bytes.saturating_add(self.0.index().shared_bytes)
+    }
+}
+
+impl Row for IndexUsage<'_> {
+    fn fields() -> &'static [Field] {
+        IndexRow::fields()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        if name == "size" { Some(Value::Size(self.bytes())) } else { self.0.field(name) }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        self.0.text()
+    }
+}
+
+impl Item for IndexUsage<'_> {
+    const TYPE: &'static str = "index_usage";
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::words("TAG", |u: &Self| tags(&u.0)).cut_middle(),
+            Column::words("DIGEST", |u: &Self| Cell::digest(u.0.index().digest)),
+            Column::words("STATE", |u: &Self| u.0.state().cell()),
+            Column::numbers("EXCLUSIVE", |u: &Self| Cell::size(u.0.index().exclusive_bytes)),
+            Column::numbers("SHARED", |u: &Self| Cell::size(u.0.index().shared_bytes)),
+            Column::numbers("TOTAL", |u: &Self| Cell::size(u.bytes())),
+            Column::numbers("AGE", |u: &Self| Cell::time(u.0.index().time())),
+        ]
+    }
+}

@@ -1,0 +1,162 @@
+//! A version of a cache as `ls`, `inspect` and others show it.
+
+use super::output::{Cell, Column, Item, Tone};
+use crate::model::cache::{Form, Mode};
+use crate::model::digest::Digest;
+use crate::model::filter::{Field, Row, Value};
+use crate::model::finding::Finding;
+use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::rows::IndexRow;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+
+/// One version.
+#[derive(Clone, Copy)]
+pub(super) struct IndexItem<'a>(pub(super) IndexRow<'a>);
+
+impl<'a> IndexItem<'a> {
+    /// All versions of `inventory`, in its order.
+    pub(super) fn all(inventory: &'a Inventory) -> Vec<Self> {
+        let kind = inventory.location.kind();
+        inventory.indexes.iter().map(|index| IndexItem(IndexRow { index, kind })).collect()
+    }
+
+    /// The version itself.
+    pub(super) fn index(&self) -> &'a CacheIndex {
+        self.0.index
+    }
+
+    /// In one word, how it is.
+    pub(super) fn state(&self) -> State {
+        match self.0.index {
+            index if !index.missing.is_empty() => State::Missing,
+            index if !index.is_sound() => State::Damaged,
+            index if index.is_dangling() => State::Dangling,
+            _ => State::Live,
+        }
+    }
+}
+
+/// How a version is, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Missing,
+    Damaged,
+    Dangling,
+    Live,
+}
+
+impl State {
+    pub(super) fn cell(self) -> Cell {
+        match self {
+            State::Missing => Cell::text("missing").tone(Tone::Bad),
+            State::Damaged => Cell::text("damaged").tone(Tone::Bad),
+            State::Dangling => Cell::text("dangling").tone(Tone::Warn),
+            State::Live => Cell::text("live").tone(Tone::Good),
+        }
+    }
+}
+
+/// The JSON of a version. Fields are only ever added.
+#[derive(Serialize)]
+struct Fields<'a> {
+    digest: Digest,
+    tags: &'a [String],
+    form: Option<Form>,
+    mode: Option<Mode>,
+    layers: Option<usize>,
+    unique_blobs: Option<usize>,
+    records: Option<usize>,
+    sinks: Option<usize>,
+    records_with_result: Option<usize>,
+    min_bytes: Option<u64>,
+    max_bytes: Option<u64>,
+    exclusive_bytes: u64,
+    manifest_bytes: u64,
+    created_at: Option<Timestamp>,
+    missing: &'a [Digest],
+    dangling: bool,
+    roots: Option<usize>,
+    config: Option<Digest>,
+    shared_bytes: u64,
+    modified_at: Option<Timestamp>,
+    findings: &'a [Finding],
+}
+
+impl Serialize for IndexItem<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = self.0.index;
+        let summary = index.summary.as_ref();
+        Fields {
+            digest: index.digest,
+            tags: &index.tags,
+            form: index.form,
+            mode: summary.map(|s| s.mode),
+            layers: summary.map(|s| s.layers),
+            unique_blobs: summary.map(|s| s.unique_blobs),
+            records: summary.map(|s| s.records),
+            sinks: summary.map(|s| s.sinks),
+            records_with_result: summary.map(|s| s.records_with_result),
+            min_bytes: summary.map(|s| s.min_bytes),
+            max_bytes: summary.map(|s| s.max_bytes),
+            exclusive_bytes: index.exclusive_bytes,
+            manifest_bytes: index.manifest_bytes,
+            created_at: index.created,
+            missing: &index.missing,
+            dangling: index.is_dangling(),
+            roots: summary.map(|s| s.roots),
+            config: index.config,
+            shared_bytes: index.shared_bytes,
+            modified_at: index.modified,
+            findings: &index.findings,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl Row for IndexItem<'_> {
+    fn fields() -> &'static [Field] {
+        IndexRow::fields()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        self.0.field(name)
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        self.0.text()
+    }
+}
+
+impl Item for IndexItem<'_> {
+    const TYPE: &'static str = "index";
+
+    fn columns() -> Vec<Column<Self>> {
+        fn count(item: &IndexItem<'_>, of: fn(&crate::model::graph::Summary) -> usize) -> Cell {
+            Cell::count(item.0.index.summary.as_ref().map(|s| of(s) as u64))
+        }
+        vec![
+            Column::words("TAG", tags).cut_middle(),
+            Column::words("DIGEST", |i: &Self| Cell::digest(i.0.index.digest)),
+            Column::words("STATE", |i: &Self| i.state().cell()),
+            Column::words("FORM", |i: &Self| Cell::known(i.0.index.form.map(Form::name))),
+            Column::words("MODE", |i: &Self| Cell::known(i.0.index.summary.map(|s| s.mode.name()))),
+            Column::numbers("LAYERS", |i: &Self| count(i, |s| s.layers)),
+            Column::numbers("BLOBS", |i: &Self| count(i, |s| s.unique_blobs)).wide(),
+            Column::numbers("RECORDS", |i: &Self| count(i, |s| s.records)),
+            Column::numbers("SINKS", |i: &Self| count(i, |s| s.sinks)).wide(),
+            Column::numbers("MIN", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.min_bytes))),
+            Column::numbers("MAX", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.max_bytes))),
+            Column::numbers("EXCLUSIVE", |i: &Self| Cell::size(i.0.index.exclusive_bytes)),
+            Column::numbers("SHARED", |i: &Self| Cell::size(i.0.index.shared_bytes)).wide(),
+            Column::numbers("MISSING", |i: &Self| Cell::count(i.0.index.missing.len() as u64)).wide(),
+            Column::numbers("AGE", |i: &Self| Cell::time(i.0.index.time())),
+        ]
+    }
+}
+
+/// The tags of a version, or a dash.
+pub(super) fn tags(item: &IndexItem<'_>) -> Cell {
+    Cell::text(item.0.index.tags.join(", "))
+}

@@ -1,0 +1,90 @@
+//! `ls`: every version of every location, tagged or dangling.
+
+use super::failure::{Exit, Outcome};
+use super::item::IndexItem;
+use super::list::ListArgs;
+use super::output::Tone;
+use super::session::{Many, Session};
+use super::{Command, places};
+use crate::model::units::Bytes;
+use clap::Parser;
+
+/// List all versions of caches, dangling ones too
+///
+/// A dangling version is one that no tag leads to any more, because a later export took its tag. Its blobs are still
+/// there, and a build can use it by its digest.
+#[derive(Parser)]
+#[command(after_help = "\
+Fields to filter and sort by:
+  tag digest form mode size min exclusive layers records missing age created dangling type
+
+Examples:
+  cachedeck ls .buildx-cache
+  cachedeck ls --filter 'dangling=true age>30d' --sort size
+  cachedeck ls --json=digest,tags,max_bytes | jq '.items[]'")]
+pub(super) struct Ls {
+    /// Where to look
+    #[arg(value_name = "LOCATION")]
+    locations: Vec<String>,
+
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+impl Ls {
+    /// What the program does without a command and without a terminal.
+    pub(super) fn of(locations: Vec<String>) -> Self {
+        Self { locations, list: ListArgs::default() }
+    }
+}
+
+impl Command for Ls {
+    const NAME: &'static str = "ls";
+
+    fn run(self, session: &mut Session) -> Outcome {
+        let selection = self.list.selection::<IndexItem<'_>>(&mut session.out)?;
+        let locations = session.locations(&self.locations)?;
+        if self.locations.is_empty() && !session.out.is_json() {
+            tell_found(session, &locations);
+        }
+        let many = session.load_all(&locations)?;
+        let sections = many.sections(|loaded| IndexItem::all(&loaded.inventory));
+        session.show("index-list", sections, selection, &many)?;
+        summary(session, &many);
+        Ok(many.exit)
+    }
+}
+
+/// Says where caches were found, as nobody said where they are.
+fn tell_found(session: &Session, locations: &[crate::model::location::Location]) {
+    if locations.is_empty() {
+        session.words.note("no caches found in the usual folders (.buildx-cache here and among the temporary files)");
+        session.words.say("hint", Tone::Dim, places::HOW_TO_BEGIN);
+    } else {
+        let titles: Vec<String> = locations.iter().map(|l| l.title()).collect();
+        session.words.note(&format!("found {}", titles.join(", ")));
+    }
+}
+
+fn summary(session: &mut Session, many: &Many) {
+    if !session.out.is_chatty() {
+        return;
+    }
+    for loaded in &many.loaded {
+        let usage = loaded.inventory.usage;
+        let dangling = loaded.inventory.indexes.iter().filter(|i| i.is_dangling()).count();
+        let sizes = session.out.look.sizes;
+        let place = if many.several { format!("{}: ", loaded.inventory.location.title()) } else { String::new() };
+        session.words.note(&format!(
+            "{place}{} versions, {dangling} dangling; {} blobs, {}; {} of it dangling, {} orphan",
+            usage.indexes,
+            usage.blobs,
+            Bytes(usage.bytes).show(sizes),
+            Bytes(usage.dangling_bytes).show(sizes),
+            Bytes(usage.orphan_bytes).show(sizes),
+        ));
+    }
+    if many.exit == Exit::Partly {
+        session.words.note("some locations could not be read");
+    }
+}

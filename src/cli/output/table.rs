@@ -1,0 +1,308 @@
+//! Rows in aligned columns for people, and the same rows as TSV for programs. Cells hold values; how they look is
+//! decided here, and every text from outside is made safe here.
+
+use super::Look;
+use super::paint::Tone;
+use crate::model::digest::Digest;
+use crate::model::text;
+use crate::model::units::{self, Bytes};
+use jiff::Timestamp;
+use std::borrow::Cow;
+
+/// What stands in a cell.
+#[derive(Clone, Debug)]
+pub(in crate::cli) enum Value {
+    /// Unknown.
+    None,
+    /// Text, which may come from outside.
+    Text(String),
+    /// Text that must stay whole when it is copied; it is never cut.
+    Whole(String),
+    /// A digest; twelve digits of it, or all.
+    Digest(Digest),
+    /// Bytes.
+    Size(u64),
+    /// More or fewer bytes than before.
+    Delta(i64),
+    /// A number of things.
+    Count(u64),
+    /// A time, shown as an age.
+    Time(Timestamp),
+}
+
+/// A cell: its value and what colour tells of it.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Cell {
+    value: Value,
+    tone: Tone,
+}
+
+impl Cell {
+    pub(in crate::cli) fn new(value: Value) -> Self {
+        Self { value, tone: Tone::Plain }
+    }
+
+    pub(in crate::cli) fn text(text: impl Into<String>) -> Self {
+        Self::new(Value::Text(text.into()))
+    }
+
+    pub(in crate::cli) fn digest(digest: Digest) -> Self {
+        Self::new(Value::Digest(digest))
+    }
+
+    pub(in crate::cli) fn size(bytes: impl Into<Option<u64>>) -> Self {
+        Self::new(bytes.into().map_or(Value::None, Value::Size))
+    }
+
+    pub(in crate::cli) fn count(count: impl Into<Option<u64>>) -> Self {
+        Self::new(count.into().map_or(Value::None, Value::Count))
+    }
+
+    pub(in crate::cli) fn time(time: Option<Timestamp>) -> Self {
+        Self::new(time.map_or(Value::None, Value::Time))
+    }
+
+    /// For an optional text.
+    pub(in crate::cli) fn known(text: Option<impl Into<String>>) -> Self {
+        Self::new(text.map_or(Value::None, |t| Value::Text(t.into())))
+    }
+
+    pub(in crate::cli) fn tone(mut self, tone: Tone) -> Self {
+        self.tone = tone;
+        self
+    }
+
+    /// As people read it; safe.
+    fn show(&self, look: &Look) -> String {
+        match &self.value {
+            Value::None => "-".to_owned(),
+            Value::Text(text) if text.is_empty() => "-".to_owned(),
+            Value::Text(text) | Value::Whole(text) => text::safe(text).into_owned(),
+            Value::Digest(digest) if look.whole => digest.to_string(),
+            Value::Digest(digest) => digest.short(),
+            Value::Size(bytes) => Bytes(*bytes).show(look.sizes),
+            Value::Delta(0) => "0".to_owned(),
+            Value::Delta(delta) => {
+                let sign = if *delta < 0 { '-' } else { '+' };
+                format!("{sign}{}", Bytes(delta.unsigned_abs()).show(look.sizes))
+            }
+            Value::Count(count) => count.to_string(),
+            Value::Time(time) => units::age(look.now, *time),
+        }
+    }
+
+    /// As programs read it; safe, but never cut.
+    fn raw(&self) -> Cow<'_, str> {
+        match &self.value {
+            Value::None => "".into(),
+            Value::Text(text) | Value::Whole(text) => text::tsv_cell(text),
+            Value::Digest(digest) => digest.to_string().into(),
+            Value::Size(number) | Value::Count(number) => number.to_string().into(),
+            Value::Delta(delta) => delta.to_string().into(),
+            Value::Time(time) => units::rfc3339(*time).into(),
+        }
+    }
+}
+
+/// Where a text that does not fit is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Never,
+    End,
+    Middle,
+}
+
+/// A column of rows of `T`.
+pub(in crate::cli) struct Column<T> {
+    title: &'static str,
+    cell: fn(&T) -> Cell,
+    right: bool,
+    wide: bool,
+    cut: Cut,
+}
+
+impl<T> Column<T> {
+    /// A column of words.
+    pub(in crate::cli) fn words(title: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { title, cell, right: false, wide: false, cut: Cut::Never }
+    }
+
+    /// A column of numbers.
+    pub(in crate::cli) fn numbers(title: &'static str, cell: fn(&T) -> Cell) -> Self {
+        Self { right: true, ..Self::words(title, cell) }
+    }
+
+    /// Only in `--format wide` and `tsv`.
+    pub(in crate::cli) fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+
+    /// Texts may lose their ends where the terminal is narrow.
+    pub(in crate::cli) fn cut_end(mut self) -> Self {
+        self.cut = Cut::End;
+        self
+    }
+
+    /// Texts may lose their middles, for names that differ at their ends.
+    pub(in crate::cli) fn cut_middle(mut self) -> Self {
+        self.cut = Cut::Middle;
+        self
+    }
+}
+
+/// The narrowest that a column is cut to.
+const LEAST: usize = 8;
+
+/// Between columns.
+const GAP: &str = "  ";
+
+/// A table without its rows' type.
+pub(in crate::cli) struct Table {
+    titles: Vec<&'static str>,
+    right: Vec<bool>,
+    cuts: Vec<Cut>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with `columns`; the wide ones too if `wide`.
+    pub(in crate::cli) fn new<T>(columns: &[Column<T>], rows: &[T], wide: bool) -> Self {
+        let columns: Vec<&Column<T>> = columns.iter().filter(|c| wide || !c.wide).collect();
+        Self {
+            titles: columns.iter().map(|c| c.title).collect(),
+            right: columns.iter().map(|c| c.right).collect(),
+            cuts: columns.iter().map(|c| c.cut).collect(),
+            rows: rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
+        }
+    }
+
+    /// Puts a column with the same text in every row before the others.
+    pub(in crate::cli) fn prefixed(mut self, title: &'static str, text: &str) -> Self {
+        self.titles.insert(0, title);
+        self.right.insert(0, false);
+        self.cuts.insert(0, Cut::Middle);
+        self.rows.iter_mut().for_each(|row| row.insert(0, Cell::text(text)));
+        self
+    }
+
+    /// Adds the rows of a table with the same columns.
+    pub(in crate::cli) fn append(&mut self, mut other: Table) {
+        self.rows.append(&mut other.rows);
+    }
+
+    /// Lines of aligned columns, within `width` cells if one is given. Without rows there are no lines.
+    pub(in crate::cli) fn lines(&self, look: &Look, width: Option<usize>) -> Vec<String> {
+        if self.rows.is_empty() {
+            return Vec::new();
+        }
+        let shown: Vec<Vec<String>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| cell.show(look)).collect()).collect();
+        let mut widths: Vec<usize> = self.titles.iter().map(|title| title.len()).collect();
+        for row in &shown {
+            for (width, text) in widths.iter_mut().zip(row) {
+                *width = (*width).max(text::width(text));
+            }
+        }
+        if let Some(width) = width {
+            self.shrink(&mut widths, width);
+        }
+        let head = self.titles.iter().map(|title| (Cow::Borrowed(*title), Tone::Dim));
+        let mut lines = vec![self.line(head, &widths, look)];
+        for (row, texts) in self.rows.iter().zip(&shown) {
+            let cells = row.iter().zip(texts).map(|(cell, text)| (Cow::Borrowed(text.as_str()), cell.tone));
+            lines.push(self.line(cells, &widths, look));
+        }
+        lines
+    }
+
+    fn line<'a>(&self, cells: impl Iterator<Item = (Cow<'a, str>, Tone)>, widths: &[usize], look: &Look) -> String {
+        let mut line = String::new();
+        for (at, (text, tone)) in cells.enumerate() {
+            let text = match self.cuts[at] {
+                Cut::Never => text,
+                Cut::End => text::fit_end(&text, widths[at], look.ellipsis()).into_owned().into(),
+                Cut::Middle => text::fit_middle(&text, widths[at], look.ellipsis()).into_owned().into(),
+            };
+            let blanks = " ".repeat(widths[at].saturating_sub(text::width(&text)));
+            let painted = tone.paint(&text, look.colour);
+            line.push_str(if at == 0 { "" } else { GAP });
+            if self.right[at] {
+                line.extend([blanks, painted]);
+            } else {
+                line.extend([painted, blanks]);
+            }
+        }
+        line.truncate(line.trim_end_matches(' ').len());
+        line
+    }
+
+    /// Takes cells from the widest column that may be cut until all fit, or none can give any more.
+    fn shrink(&self, widths: &mut [usize], width: usize) {
+        let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
+        let mut over = needed(widths).saturating_sub(width);
+        while over > 0 {
+            let widest = (0..widths.len())
+                .filter(|&at| self.cuts[at] != Cut::Never && widths[at] > LEAST.max(self.titles[at].len()))
+                .max_by_key(|&at| widths[at]);
+            let Some(widest) = widest else { return };
+            widths[widest] -= 1;
+            over -= 1;
+        }
+    }
+
+    /// The whole table as TSV with a line of titles.
+    pub(in crate::cli) fn tsv(&self) -> Vec<String> {
+        let titles = self.titles.iter().map(|t| t.to_ascii_lowercase().replace([' ', '-'], "_"));
+        let mut lines = vec![titles.collect::<Vec<_>>().join("\t")];
+        for row in &self.rows {
+            lines.push(row.iter().map(Cell::raw).collect::<Vec<_>>().join("\t"));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::units::SizeStyle;
+
+    fn look() -> Look {
+        Look { colour: false, ascii: true, whole: false, sizes: SizeStyle::Iec, now: Timestamp::UNIX_EPOCH }
+    }
+
+    fn table() -> Table {
+        let columns: [Column<(&str, u64)>; 2] = [
+            Column::words("TAG", |(tag, _): &(&str, u64)| Cell::text(*tag)).cut_middle(),
+            Column::numbers("SIZE", |(_, size): &(&str, u64)| Cell::size(*size)),
+        ];
+        Table::new(&columns, &[("release-2026-08-01", 2048), ("日本\u{1b}[31m", 5)], false)
+    }
+
+    #[test]
+    fn columns_line_up_and_text_is_safe() {
+        let lines = table().lines(&look(), None);
+        assert_eq!(
+            lines,
+            ["TAG                    SIZE", "release-2026-08-01  2.0 KiB", "日本\\x1b[31m            5 B",]
+        );
+    }
+
+    #[test]
+    fn narrow_terminals_cut_names_but_not_numbers() {
+        let lines = table().lines(&look(), Some(20));
+        assert_eq!(lines[1], "rele..08-01  2.0 KiB");
+        assert!(lines.iter().all(|l| text::width(l) <= 20), "{lines:#?}");
+    }
+
+    #[test]
+    fn tsv_has_plain_values() {
+        assert_eq!(table().tsv(), ["tag\tsize", "release-2026-08-01\t2048", "日本\\x1b[31m\t5"]);
+    }
+
+    #[test]
+    fn no_rows_no_table() {
+        let columns: [Column<u64>; 1] = [Column::numbers("N", |n: &u64| Cell::count(*n))];
+        assert!(Table::new(&columns, &[], false).lines(&look(), None).is_empty());
+    }
+}

@@ -1,0 +1,72 @@
+//! Which locations are meant: those given, or, if none is, those in the config and in the folders where people keep
+//! caches.
+
+use crate::error::{Error, Result};
+use crate::model::location::{Given, Location};
+use crate::model::text;
+use crate::store::catalog;
+use directories::BaseDirs;
+use std::borrow::Cow;
+use std::path::Path;
+
+/// What somebody can do who has no cache yet.
+pub(super) const HOW_TO_BEGIN: &str = "`cachedeck demo` shows an example; `docker buildx build --cache-to type=local,dest=.buildx-cache,mode=max .` makes one";
+
+/// Folders where the docs of Docker and of CI systems put caches.
+const USUAL: [&str; 2] = [".buildx-cache", ".buildcache"];
+
+/// What each of `given` means.
+pub(super) fn parse(given: &[String]) -> Result<Vec<Location>> {
+    let mut locations = Vec::new();
+    for given in given {
+        let text = with_home(given);
+        for found in Given::parse(&text, |path| Path::new(path).is_dir())? {
+            match found {
+                Given::Location(location) => locations.push(checked(given, location)?),
+                Given::Alias(name) => {
+                    return Err(Error::not_found(format!("no location @{name} in the config")));
+                }
+            }
+        }
+    }
+    Ok(locations)
+}
+
+/// A word without `=` is an image reference to buildx, but most people who type one here mean a folder.
+fn checked(given: &str, location: Location) -> Result<Location> {
+    if given.contains('=') || location.kind() != "registry" || catalog::types().any(|kind| kind == "registry") {
+        return Ok(location);
+    }
+    let error = Error::not_found(format!("no such folder: {}", text::safe(given)));
+    Err(match text::nearest(given, super::command_names()) {
+        Some(command) => error.with_hint(format!("did you mean the command {command}?")),
+        None => error.with_hint("give a folder, or a location like type=local,src=DIR"),
+    })
+}
+
+/// `~/` as the shell would have it, which sees no home in quotes.
+fn with_home(given: &str) -> Cow<'_, str> {
+    let rest = if given == "~" { Some("") } else { given.strip_prefix("~/") };
+    match (rest, BaseDirs::new()) {
+        (Some(rest), Some(dirs)) => dirs.home_dir().join(rest).to_string_lossy().into_owned().into(),
+        _ => given.into(),
+    }
+}
+
+/// The locations of the config and those found in the usual folders here and among the temporary files.
+pub(super) fn known() -> Vec<Location> {
+    let mut known: Vec<Location> = Vec::new();
+    let temporary = std::env::temp_dir();
+    let here = std::iter::once(Path::new(".").to_owned()).chain(USUAL.iter().map(|name| Path::new(".").join(name)));
+    for folder in here.chain(USUAL.iter().map(|name| temporary.join(name))).filter(|folder| is_cache(folder)) {
+        let location = Location::local_dir(folder.to_string_lossy());
+        if !known.iter().any(|k| k.identity() == location.identity()) {
+            known.push(location);
+        }
+    }
+    known
+}
+
+fn is_cache(folder: &Path) -> bool {
+    folder.join("blobs/sha256").is_dir() && (folder.join("index.json").is_file() || folder.join("oci-layout").is_file())
+}

@@ -1,0 +1,151 @@
+//! What a command works with: where its data goes, its jobs, the locations it was given and what is in them.
+
+use super::failure::{Exit, Outcome, Stop};
+use super::globals::Globals;
+use super::job::Jobs;
+use super::list::Selection;
+use super::output::{Format, Item, Output, Section, Words};
+use super::places;
+use crate::error::{Error, Kind, Result};
+use crate::model::inventory::Inventory;
+use crate::model::location::Location;
+use crate::ops::load::load;
+use crate::ops::names::StepNames;
+use crate::progress::Progress;
+use crate::store::{Store, catalog};
+use std::sync::Arc;
+
+/// One run of the program.
+pub(super) struct Session {
+    /// The options of every command.
+    pub(super) globals: Globals,
+    /// Where data goes.
+    pub(super) out: Output,
+    /// What is said beside it.
+    pub(super) words: Words,
+    /// Runs what takes time.
+    pub(super) jobs: Jobs,
+}
+
+/// A location that was read.
+pub(super) struct Loaded {
+    /// Reads what the inventory does not hold.
+    pub(super) store: Arc<dyn Store>,
+    /// What is there.
+    pub(super) inventory: Inventory,
+}
+
+/// Locations that were read, and how it went.
+pub(super) struct Many {
+    /// Those that could be read, in the order given.
+    pub(super) loaded: Vec<Loaded>,
+    /// Whether more than one was asked for.
+    pub(super) several: bool,
+    /// [`Exit::Partly`] if some could not be read; that was told.
+    pub(super) exit: Exit,
+}
+
+impl Session {
+    /// Reads the options. `formats` says whether the command takes the usual output formats.
+    pub(super) fn new(globals: Globals, formats: bool) -> Result<Self> {
+        let words = globals.words();
+        let format = if formats { globals.format()? } else { Format::Table };
+        let mut out = Output::new(format, globals.look(Default::default())?, words);
+        out.fields = globals.fields();
+        let jobs = Jobs::new(globals.progress, words, globals.ascii());
+        Ok(Self { globals, out, words, jobs })
+    }
+
+    /// The locations that `given` means; without any, those of the config and those found where people keep them.
+    pub(super) fn locations(&self, given: &[String]) -> Result<Vec<Location>> {
+        if given.is_empty() { Ok(places::known()) } else { places::parse(given) }
+    }
+
+    /// The one location that `given` means; without one, the only one there is.
+    pub(super) fn location(&self, given: Option<&str>) -> Result<Location> {
+        let mut found = match given {
+            Some(given) => places::parse(&[given.to_owned()])?,
+            None => places::known(),
+        };
+        match (found.pop(), found.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(_), false) => Err(Error::invalid("which location? there are several")
+                .with_hint("name one; `cachedeck ls` shows what is where")),
+            (None, _) => Err(Error::invalid("no location given, and none found here").with_hint(places::HOW_TO_BEGIN)),
+        }
+    }
+
+    /// Opens a location and reads all of it.
+    pub(super) fn load(&mut self, location: &Location) -> Outcome<Loaded> {
+        let progress = Progress::new();
+        let work = async {
+            let store = catalog::open(location)?;
+            let inventory = load(&store, &progress).await?;
+            Ok(Loaded { store, inventory })
+        };
+        self.jobs.run("reading", &progress, work).map_err(|error| Stop::at(location, error))
+    }
+
+    /// Opens several locations. A failure of one is told and leaves the others; if all fail, the first failure is it.
+    pub(super) fn load_all(&mut self, locations: &[Location]) -> Outcome<Many> {
+        let several = locations.len() > 1;
+        let mut many = Many { loaded: Vec::new(), several, exit: Exit::Done };
+        let mut failures = Vec::new();
+        for location in locations {
+            match self.load(location) {
+                Ok(loaded) => many.loaded.push(loaded),
+                Err(Stop::Failed { error, location }) if several && error.kind() != Kind::Cancelled => {
+                    failures.push((location, error));
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        if many.loaded.is_empty() && !failures.is_empty() {
+            // The first one's kind decides how the program ends; it is told last, by whoever ends it.
+            let (location, error) = failures.swap_remove(0);
+            failures.iter().for_each(|(location, error)| self.words.error(error, location.as_deref()));
+            return Err(Stop::Failed { location, error });
+        }
+        for (location, error) in failures {
+            self.words.error(&error, location.as_deref());
+            many.exit = Exit::Partly;
+        }
+        Ok(many)
+    }
+
+    /// Prints what is selected of `sections`.
+    pub(super) fn show<T: Item>(
+        &mut self,
+        schema: &str,
+        mut sections: Vec<Section<'_, T>>,
+        mut selection: Selection,
+        many: &Many,
+    ) -> Outcome<()> {
+        sections.iter_mut().for_each(|section| section.select(&mut selection, self.out.look.now));
+        self.out.list(schema, &sections, many.several)
+    }
+
+    /// The step names that `--names` brings.
+    pub(super) fn step_names(&self) -> Result<StepNames> {
+        let mut all = StepNames::default();
+        for path in &self.globals.names {
+            let what = || format!("reading {}", path.display());
+            let bytes = std::fs::read(path).map_err(|e| Error::io(what(), e))?;
+            all.extend(StepNames::read(&bytes).map_err(|e| e.context(what()))?);
+        }
+        Ok(all)
+    }
+}
+
+impl Many {
+    /// A section for each location that could be read. If some could not, no section is all there is.
+    pub(super) fn sections<'a, T>(&'a self, items: impl Fn(&'a Loaded) -> Vec<T>) -> Vec<Section<'a, T>> {
+        let section = |loaded: &'a Loaded| Section {
+            location: Some(&loaded.inventory.location),
+            items: items(loaded),
+            warnings: loaded.inventory.warnings.iter().collect(),
+            complete: loaded.inventory.complete && self.exit == Exit::Done,
+        };
+        self.loaded.iter().map(section).collect()
+    }
+}
