@@ -6,6 +6,7 @@
 
 pub mod content;
 pub mod extract;
+pub mod merge;
 mod staging;
 
 use crate::error::{Error, Kind, Result};
@@ -99,7 +100,7 @@ impl LayerFiles {
     }
 
     /// Runs `job` with the opened layer where blocking is allowed. It is stopped when this future is dropped.
-    async fn read<T, F>(&self, progress: &Progress, job: F) -> Result<T>
+    pub(super) async fn read<T, F>(&self, progress: &Progress, job: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut OpenLayer) -> Result<T> + Send + 'static,
@@ -119,7 +120,7 @@ impl LayerFiles {
 }
 
 /// A layer on a thread for blocking work.
-struct OpenLayer {
+pub(super) struct OpenLayer {
     reader: LayerReader<Bridge>,
     digest: Digest,
     handle: Handle,
@@ -129,7 +130,7 @@ struct OpenLayer {
 
 impl OpenLayer {
     /// The next entry, or how the layer ended.
-    fn next_entry(&mut self) -> Result<std::result::Result<Entry, Ending>> {
+    pub(super) fn next_entry(&mut self) -> Result<std::result::Result<Entry, Ending>> {
         match self.reader.next_entry() {
             Ok(Some(entry)) => {
                 self.progress.add(1, 0);

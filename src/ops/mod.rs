@@ -3,6 +3,7 @@
 
 pub mod diff;
 pub mod files;
+pub mod find;
 pub mod load;
 pub mod names;
 pub mod picture;

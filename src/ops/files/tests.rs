@@ -65,6 +65,20 @@ async fn what_could_be_read_is_sent_before_the_end_is_told() {
     assert!(entries.is_empty() && matches!(listing.ending, Ending::Damaged(_)));
 }
 
+#[tokio::test]
+async fn a_chain_is_merged_and_a_missing_layer_is_told() {
+    let memory = Memory::new("type=local,src=/x".parse().unwrap());
+    let low = memory.insert(Sample::default().file("etc/a", b"1").file("etc/b", b"22").tar());
+    let gone = Digest::of(b"gone");
+    let top = memory.insert(gzip(&Sample::default().file("etc/.wh.a", b"").file("etc/b", b"333").tar()));
+    let store: Arc<dyn Store> = Arc::new(memory);
+    let merged = merge::merge(&store, &[low, gone, top], &Progress::new()).await.unwrap();
+    assert!(merged.endings[0].is_complete() && !merged.endings[1].is_complete() && merged.endings[2].is_complete());
+    let mark = |path: &[u8]| merged.tree.node(merged.tree.find(path).unwrap()).mark();
+    assert_eq!((mark(b"etc/a"), mark(b"etc/b"), merged.tree.layer()), (tree::Mark::Deleted, tree::Mark::Modified, 2));
+    assert_eq!(merged.tree.node(tree::ROOT).total(tree::View::Merged), 3);
+}
+
 /// Bytes that stop coming.
 struct StuckReader(std::io::Cursor<Vec<u8>>, Arc<tokio::sync::Notify>);
 
