@@ -26,6 +26,10 @@ deny:
 bench *FILTER:
     cargo bench --locked -- {{FILTER}}
 
+# Measures cachedeck beside other programs on a large cache, for docs/performance.md.
+compare:
+    python3 benches/compare.py
+
 # Every fuzz target for SECONDS each. Wants a nightly toolchain and cargo-fuzz.
 fuzz SECONDS="60":
     #!/usr/bin/env bash

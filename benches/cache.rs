@@ -1,6 +1,8 @@
 //! Reading and verifying a local cache of 100 versions (some 3,000 blobs), warm. For the large cache beside its peers see
 //! `benches/compare.py`.
 
+#![allow(clippy::expect_used)]
+
 use cachedeck::model::location::Location;
 use cachedeck::ops::{load, verify};
 use cachedeck::progress::Progress;

