@@ -192,8 +192,8 @@ def export(stamp, tag, *, commit, deps, release, branch="", form="manifest", mod
     out = once(("build", release, deps, commit, branch), lambda: build(commit, branch, deps, at(5)))
     checked = once(("test", release, deps, commit, branch), lambda: test(commit, branch, at(6)))
     pages = once(("web", commit, branch, deps), lambda: web(out, commit, branch, at(7)))
-    conf = once("conf", lambda: layer({"etc/nginx/conf.d/default.conf": prose(rnd("conf"), 700)}, at(8), "[web 3/3] COPY nginx.conf /etc/nginx/conf.d/default.conf"))
-    chains = [[*node, tools, package, modules, src, out], [*node, tools, package, modules, src, checked], [*nginx, pages, conf]]
+    report = once(("report", commit, branch), lambda: layer({"usr/share/nginx/html/junit.xml": prose(rnd("test", commit, branch), 1500)}, at(8), "[web 3/3] COPY --from=test /app/junit.xml /usr/share/nginx/html/"))
+    chains = [[*node, tools, package, modules, src, out], [*node, tools, package, modules, src, checked], [*nginx, pages, report]]
     if mode == "min":
         chains = chains[2:]
     table, at_key = [], {}
@@ -235,12 +235,10 @@ def export(stamp, tag, *, commit, deps, release, branch="", form="manifest", mod
     r_npm = record(("npm", deps, release), [[(r_package, None)]], modules)
     r_src = record(("src", commit, branch, deps, release), [[(r_npm, None)], [(context, ("src", commit))]], src)
     r_build = record(("build", commit, branch, deps, release), [[(r_src, None)]], out)
-    if mode == "max":
-        record(("test", commit, branch, deps, release), [[(r_src, None)]])
-        records[-1]["layers"] = [{"createdAt": checked["time"], "layer": by_digest[checked["digest"]]}]
+    r_test = record(("test", commit, branch, deps, release), [[(r_src, None)]], checked)
     server = record(("image", "nginx"), [], nginx[-1])
     r_pages = record(("pages", commit, branch, deps), [[(server, None)], [(r_build, ("dist",))]], pages)
-    record(("conf",), [[(r_pages, None)], [(context, ("nginx.conf",))]], conf)
+    record(("report", commit, branch), [[(r_pages, None)], [(r_test, ("junit.xml",))]], report)
     config = compact({"layers": layers, "records": records})
     seen, descriptors = set(), []
     for old in order:

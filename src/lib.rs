@@ -12,8 +12,8 @@
 //! | 4 | [`cli`], [`tui`], [`config`] | talk to people |
 //! | 5 | `main.rs` | start |
 
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod error;
 pub mod format;
 pub mod model;

@@ -52,10 +52,11 @@ pub enum Given {
 
 impl Given {
     /// Reads what a person gave. A bare path is a local cache: text that starts with `/`, `.` or `~/`, or that
-    /// `is_dir` says is a folder. `@name` is an alias. Everything else is as in [`Location::parse_all`].
+    /// `is_dir` says is a folder; `,tag=…` or `,digest=…` may follow it. `@name` is an alias. Everything else is as in
+    /// [`Location::parse_all`].
     ///
     /// Returns [`Kind::Invalid`] errors that never repeat a secret.
-    pub fn parse(text: &str, is_dir: impl FnOnce(&str) -> bool) -> Result<Vec<Self>> {
+    pub fn parse(text: &str, is_dir: impl Fn(&str) -> bool) -> Result<Vec<Self>> {
         if let Some(name) = text.strip_prefix('@') {
             if !is_name(name) {
                 return Err(Error::invalid(format!("bad location name: {}", text::safe(text)))
@@ -63,8 +64,20 @@ impl Given {
             }
             return Ok(vec![Given::Alias(name.to_owned())]);
         }
-        let is_path = text.starts_with(['/', '.']) || text.starts_with("~/") || text == "~";
-        if is_path || !text.is_empty() && !text.contains('=') && is_dir(text) {
+        let is_path = |text: &str| {
+            let looks = text.starts_with(['/', '.']) || text.starts_with("~/") || text == "~";
+            looks || !text.is_empty() && !text.contains('=') && is_dir(text)
+        };
+        if let Some(at) = [",tag=", ",digest="].iter().filter_map(|key| text.find(key)).min()
+            && is_path(&text[..at])
+            && !is_dir(text)
+        {
+            let mut location = Location::local_dir(&text[..at]);
+            let version = Location::parse(&format!("type=local{}", &text[at..]))?;
+            version.keys.into_iter().for_each(|(key, value)| location.set(&key, value));
+            return Ok(vec![Given::Location(location)]);
+        }
+        if is_path(text) {
             return Ok(vec![Given::Location(Location::local_dir(text))]);
         }
         Ok(Location::parse_all(text)?.into_iter().map(Given::Location).collect())

@@ -74,6 +74,12 @@ fn bare_paths_are_local_and_names_are_names() {
         assert!(Given::parse(text, |_| true).is_err(), "{text:?}");
     }
     // buildx's own words come before a folder that happens to be called like them.
+    let version = |text: &str| vec![Given::Location(parse(text))];
+    assert_eq!(given("cache,tag=main"), version("type=local,src=cache,tag=main"));
+    let digest = format!("digest=sha256:{}", "a".repeat(64));
+    assert_eq!(given(&format!("./x=y,{digest}")), version(&format!("type=local,src=./x=y,{digest}")));
+    assert_eq!(Given::parse("./a,tag=b", |_| true).unwrap(), [Given::Location(Location::local_dir("./a,tag=b"))]);
+    assert!(Given::parse("app,tag=main", |_| false).is_err(), "no folder and no type");
     assert_eq!(Given::parse("type=local,src=x", |_| true).unwrap(), [Given::Location(parse("type=local,src=x"))]);
 }
 
