@@ -110,12 +110,12 @@ type Measurements = Vec<(Digest, Result<crate::store::Measured>)>;
 
 async fn measure(store: &Arc<dyn Store>, blobs: &[(u64, Digest)], progress: &Progress) -> Result<Measurements> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let batches = blobs.chunks(BATCH).map(|batch| {
-        let digests: Vec<Digest> = batch.iter().map(|(_, digest)| *digest).collect();
-        async move {
-            let measured = store.measure(&digests, progress).await;
-            digests.into_iter().zip(measured).collect::<Vec<_>>()
-        }
+    // Owned batches: a closure over borrowed ones is not general enough for a task of its own.
+    let batches: Vec<Vec<Digest>> =
+        blobs.chunks(BATCH).map(|b| b.iter().map(|(_, digest)| *digest).collect()).collect();
+    let batches = batches.into_iter().map(|digests| async move {
+        let measured = store.measure(&digests, progress).await;
+        digests.into_iter().zip(measured).collect::<Vec<_>>()
     });
     let mut all = Vec::with_capacity(blobs.len());
     let mut running = futures::stream::iter(batches).buffer_unordered(cores);

@@ -173,7 +173,7 @@ pub struct Table<'a> {
 }
 
 /// Between columns.
-const GAP: u16 = 2;
+const GAP: u16 = 1;
 /// Narrower than this, a row takes two lines.
 const STACKED_BELOW: u16 = 56;
 
@@ -376,10 +376,10 @@ mod tests {
 
     #[test]
     fn narrow_places_shrink_columns_first_and_then_drop_them() {
-        assert_eq!(names(60), [("name", 29), ("digest", 12), ("form", 4), ("size", 9)]);
-        assert_eq!(names(36), [("name", 9), ("digest", 8), ("form", 4), ("size", 9)]);
-        assert_eq!(names(33), [("name", 8), ("digest", 12), ("size", 9)]);
-        assert_eq!(names(29), [("name", 8), ("digest", 8), ("size", 9)]);
+        assert_eq!(names(60), [("name", 32), ("digest", 12), ("form", 4), ("size", 9)]);
+        assert_eq!(names(34), [("name", 10), ("digest", 8), ("form", 4), ("size", 9)]);
+        assert_eq!(names(31), [("name", 8), ("digest", 12), ("size", 9)]);
+        assert_eq!(names(28), [("name", 9), ("digest", 8), ("size", 9)]);
         assert!(fit(&COLUMNS, 5).iter().all(|p| p.x + p.width <= 5));
     }
 

@@ -1,0 +1,652 @@
+//! The whole UI without terminal and runtime: messages in, effects out, and a frame drawn from what is known. Update
+//! never waits and draw changes nothing but scroll offsets, so tests drive it with keys and read a buffer.
+
+mod boxes;
+mod choices;
+mod frame;
+
+use crate::error::{Error, Kind};
+use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::location::{Given, Location};
+use crate::model::text;
+use crate::model::units::SizeStyle;
+use crate::ops::names::StepNames;
+use crate::ops::verify::{self, Level};
+use crate::tui::glyphs::Glyphs;
+use crate::tui::json::Tree;
+use crate::tui::keys::{Action, Keymap, Lookup, Press};
+use crate::tui::screen::{Answer, Context, Jump, Look, Mouse, Question, Request, Screen, Work, count};
+use crate::tui::screens;
+use crate::tui::shared::{Fetched, Job, JobKind, PlaceId, Shared, Target, Tone, Verified, error_line};
+use crate::tui::terminal::Signal;
+use crate::tui::theme::{self, Theme};
+use crate::tui::widgets::textbox::wrap;
+use boxes::{Modal, Prompt};
+use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
+use jiff::Timestamp;
+use ratatui::layout::Position;
+use ratatui::text::Line;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an [`App`] begins with.
+pub struct Setup {
+    /// The locations to open.
+    pub locations: Vec<Location>,
+    /// Locations that `@name` stands for.
+    pub aliases: BTreeMap<String, Location>,
+    /// Names of layers learnt from a builder.
+    pub names: StepNames,
+    /// The keys.
+    pub keymap: Keymap,
+    /// The styles.
+    pub theme: Theme,
+    /// Whether to draw in 7-bit signs only.
+    pub ascii: bool,
+    /// How sizes are shown.
+    pub sizes: SizeStyle,
+    /// Whether to say that nothing may be changed.
+    pub read_only: bool,
+    /// Whether to show the tour first.
+    pub tour: bool,
+    /// The time.
+    pub now: Timestamp,
+    /// Whether a text names a folder, for locations that are typed.
+    pub is_dir: fn(&str) -> bool,
+}
+
+/// What happens to an [`App`].
+#[derive(Debug)]
+pub enum Message {
+    /// A key.
+    Key(KeyEvent),
+    /// The mouse.
+    Mouse(MouseEvent),
+    /// Text that was pasted.
+    Paste(String),
+    /// Another size of the terminal.
+    Resize(u16, u16),
+    /// Time passed: the time of day, and since the start.
+    Tick(Timestamp, Duration),
+    /// News of the job with that id.
+    Report(u64, Report),
+    /// A signal.
+    Signal(Signal),
+    /// What became of an effect that is no job.
+    Said(Tone, String),
+    /// Text to show in a box: title and text.
+    Show(String, String),
+}
+
+/// News of a job.
+#[derive(Debug)]
+pub enum Report {
+    /// Versions found so far.
+    Found(Vec<CacheIndex>),
+    /// The location was loaded.
+    Loaded(Box<Inventory>),
+    /// It was verified.
+    Verified(Level, verify::Report),
+    /// Documents as stored.
+    Raw(Target, Box<Tree>),
+    /// They can't be read.
+    NoRaw(Target, Error),
+    /// Something was written: where, and how many bytes.
+    Saved(PathBuf, u64),
+    /// It failed or was stopped.
+    Failed(Error),
+}
+
+/// What an [`App`] wants done by whoever runs it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Run this job and report under its id.
+    Start(Job, Box<Order>),
+    /// Put this on the clipboard.
+    Copy(String),
+    /// Show this in the user's pager.
+    Page(String),
+    /// Suspend the process.
+    Suspend,
+    /// Draw everything anew.
+    Redraw,
+    /// Remember that the tour was seen.
+    TourSeen,
+    /// Quit.
+    Quit,
+}
+
+/// What a job needs.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Where.
+    pub location: Location,
+    /// What to do.
+    pub work: Work,
+    /// What was loaded from there.
+    pub inventory: Option<Arc<Inventory>>,
+}
+
+/// How long something said stays in the status line.
+const SAID_FOR: Duration = Duration::from_secs(6);
+/// Two clicks within this time on one place are a double click.
+const DOUBLE: Duration = Duration::from_millis(400);
+/// Nothing is said to be waited for before this.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// How often a frame is drawn while something runs.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// The UI.
+pub struct App {
+    /// The data.
+    pub shared: Shared,
+    keymap: Keymap,
+    theme: Theme,
+    glyphs: &'static Glyphs,
+    aliases: BTreeMap<String, Location>,
+    is_dir: fn(&str) -> bool,
+    read_only: bool,
+    /// Screens, the one that is seen last. Never empty.
+    stack: Vec<Box<dyn Screen>>,
+    /// Screens gone back from.
+    forward: Vec<Box<dyn Screen>>,
+    modal: Option<Modal>,
+    /// Keys of a chord so far.
+    pending: Vec<Press>,
+    said: Option<(Tone, String, Duration)>,
+    zoomed: bool,
+    /// Reports that wait while the user froze what is shown.
+    frozen: Option<Vec<(u64, Report)>>,
+    size: (u16, u16),
+    last_click: Option<(Position, Duration)>,
+    history: HashMap<Question, Vec<String>>,
+    effects: Vec<Effect>,
+}
+
+impl App {
+    /// The UI as it begins. The effects start the loading.
+    pub fn new(setup: Setup) -> (App, Vec<Effect>) {
+        let mut shared = Shared::new(setup.locations, setup.now);
+        shared.names = Arc::new(setup.names);
+        shared.sizes = setup.sizes;
+        let mut app = App {
+            shared,
+            keymap: setup.keymap,
+            theme: setup.theme,
+            glyphs: Glyphs::pick(setup.ascii),
+            aliases: setup.aliases,
+            is_dir: setup.is_dir,
+            read_only: setup.read_only,
+            stack: vec![Box::new(screens::home::Home::new())],
+            forward: Vec::new(),
+            modal: None,
+            pending: Vec::new(),
+            said: None,
+            zoomed: false,
+            frozen: None,
+            size: (80, 24),
+            last_click: None,
+            history: HashMap::new(),
+            effects: Vec::new(),
+        };
+        for place in 0..app.shared.places.len() {
+            app.start(place, Work::Load);
+        }
+        if setup.tour {
+            app.modal = Some(app.tour());
+            app.effects.push(Effect::TourSeen);
+        }
+        let effects = std::mem::take(&mut app.effects);
+        (app, effects)
+    }
+
+    /// Takes in what happened and says what is to be done.
+    pub fn update(&mut self, message: Message) -> Vec<Effect> {
+        match message {
+            Message::Key(key) => self.key(key),
+            Message::Mouse(mouse) => self.mouse(mouse),
+            Message::Paste(text) => self.paste(&text),
+            Message::Resize(width, height) => self.size = (width, height),
+            Message::Tick(now, clock) => (self.shared.now, self.shared.clock) = (now, clock),
+            Message::Report(id, report) => match &mut self.frozen {
+                Some(held) => held.push((id, report)),
+                None => self.report(id, report),
+            },
+            Message::Signal(Signal::Quit) => self.effects.push(Effect::Quit),
+            Message::Signal(Signal::Suspend) => self.effects.push(Effect::Suspend),
+            Message::Signal(Signal::Continue) => self.effects.push(Effect::Redraw),
+            Message::Said(_, text) if text.is_empty() => {}
+            Message::Said(tone, text) => self.say(tone, text),
+            Message::Show(title, text) => {
+                let lines = wrap(&text, 96).into_iter().map(|line| Line::from(text::safe(&line).into_owned()));
+                self.modal = Some(Modal::text(title, lines.collect()));
+            }
+        }
+        if self.said.as_ref().is_some_and(|(.., since)| self.shared.clock > *since + SAID_FOR) {
+            self.said = None;
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// How soon a [`Message::Tick`] would change what is seen.
+    pub fn next_tick(&self) -> Duration {
+        if !self.shared.jobs.running().is_empty() {
+            BEAT
+        } else if self.said.is_some() {
+            Duration::from_secs(1)
+        } else {
+            Duration::from_secs(30)
+        }
+    }
+
+    fn top(&self) -> &dyn Screen {
+        self.stack[self.stack.len() - 1].as_ref()
+    }
+
+    fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        let text = text.into();
+        self.shared.note(tone, text.clone());
+        self.said = Some((tone, text, self.shared.clock));
+    }
+
+    fn key(&mut self, key: KeyEvent) {
+        if key.kind == KeyEventKind::Release {
+            return;
+        }
+        let press = Press::of(key);
+        if self.modal.is_some() && !self.too_small() {
+            return self.modal_key(key);
+        }
+        self.pending.push(press);
+        let view = self.top().view();
+        let lookup = self.keymap.lookup(view, &self.pending);
+        if lookup == Lookup::Pending {
+            return;
+        }
+        self.pending.clear();
+        if let Lookup::Action(action) = lookup {
+            let quits = matches!(action, Action::Quit | Action::Back | Action::Interrupt);
+            match self.too_small() {
+                true if quits => self.effects.push(Effect::Quit),
+                true => {}
+                false => self.act(action),
+            }
+        }
+    }
+
+    fn too_small(&self) -> bool {
+        self.size.0 < 40 || self.size.1 < 10
+    }
+
+    fn paste(&mut self, pasted: &str) {
+        match &mut self.modal {
+            Some(Modal::Pick(picker)) => picker.paste(pasted),
+            Some(Modal::Type(prompt)) => {
+                prompt.input.paste(pasted);
+                self.typed();
+            }
+            _ => {}
+        }
+    }
+
+    fn mouse(&mut self, event: MouseEvent) {
+        let at = Position::new(event.column, event.row);
+        let mouse = match event.kind {
+            MouseEventKind::Down(MouseButton::Left) => {
+                let again = self.last_click.is_some_and(|(p, t)| p == at && self.shared.clock < t + DOUBLE);
+                self.last_click = (!again).then_some((at, self.shared.clock));
+                if again { Mouse::Double(at) } else { Mouse::Click(at) }
+            }
+            MouseEventKind::Drag(MouseButton::Left) => Mouse::Drag(at),
+            MouseEventKind::ScrollDown => Mouse::Wheel(at, 3),
+            MouseEventKind::ScrollUp => Mouse::Wheel(at, -3),
+            _ => return,
+        };
+        if self.modal.is_some() {
+            self.modal_mouse(mouse);
+        } else if !self.too_small() {
+            self.with_screen(|screen, cx| screen.mouse(mouse, cx));
+        }
+    }
+
+    /// Lets the screen do something and then does what it asks for.
+    fn with_screen<T>(&mut self, f: impl FnOnce(&mut dyn Screen, &mut Context<'_>) -> T) -> T {
+        let last = self.stack.len() - 1;
+        let look = Look { theme: &self.theme, glyphs: self.glyphs, shared: &self.shared };
+        let mut cx = Context { shared: &self.shared, look, requests: Vec::new() };
+        let result = f(self.stack[last].as_mut(), &mut cx);
+        let requests = cx.requests;
+        for request in requests {
+            self.request(request);
+        }
+        result
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Push(screen) => self.push(screen),
+            Request::Back => self.back(),
+            Request::Say(tone, text) => self.say(tone, text),
+            Request::Menu(title, choices, at) => self.menu(title, choices, at),
+            Request::Type(question, text) => self.ask(question, text),
+            Request::Show(title, lines) => self.modal = Some(Modal::text(title, lines)),
+            Request::Work(place, work) => self.start(place, work),
+            Request::Page(text) => self.effects.push(Effect::Page(text)),
+            Request::Base(target) => self.set_base(target),
+        }
+    }
+
+    fn push(&mut self, screen: Box<dyn Screen>) {
+        self.stack.push(screen);
+        self.forward.clear();
+        self.zoomed = false;
+    }
+
+    fn back(&mut self) {
+        if self.stack.len() > 1 {
+            self.forward.extend(self.stack.pop());
+            self.zoomed = false;
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Quit => self.effects.push(Effect::Quit),
+            Action::Back if self.stack.len() == 1 => self.effects.push(Effect::Quit),
+            Action::Back | Action::HistoryBack => self.back(),
+            Action::HistoryForward => self.stack.extend(self.forward.pop()),
+            Action::Interrupt => self.interrupt(),
+            Action::Suspend => self.effects.push(Effect::Suspend),
+            Action::Redraw => self.effects.push(Effect::Redraw),
+            Action::Escape => self.escape(),
+            Action::Palette => self.modal = Some(self.palette()),
+            Action::Help => self.modal = Some(self.help()),
+            Action::Jump => self.modal = Some(self.jump()),
+            Action::Tour => self.modal = Some(self.tour()),
+            Action::Command => self.modal = Some(self.command()),
+            Action::Find => self.search(),
+            Action::Zoom => self.zoomed = !self.zoomed,
+            Action::Unzoom => self.zoomed = false,
+            Action::Freeze => self.freeze(),
+            Action::Theme => self.next_theme(),
+            Action::Verify => self.modal = Some(self.levels()),
+            Action::AddLocation => self.ask(Question::Location, String::new()),
+            Action::SetBase => {
+                if let Some(target) = self.top().target(&self.shared) {
+                    self.set_base(target);
+                }
+            }
+            Action::Diff => self.diff(),
+            Action::Refresh => {
+                if let Some(place) = self.top().place() {
+                    self.start(place, Work::Load);
+                }
+            }
+            Action::RefreshAll => (0..self.shared.places.len()).for_each(|place| self.start(place, Work::Load)),
+            Action::GoLocations | Action::GoIndexes => {
+                self.forward.extend(self.stack.drain(1..).rev());
+                self.with_screen(|screen, cx| screen.act(action, cx));
+            }
+            Action::GoBlobs | Action::GoFindings => {
+                if let Some(place) = self.top().place() {
+                    self.push(match action {
+                        Action::GoBlobs => Box::new(screens::blobs::Blobs::new(place)),
+                        _ => Box::new(screens::findings::Findings::new(place)),
+                    });
+                }
+            }
+            Action::GoLogs => self.push(Box::new(screens::logs::Logs::new())),
+            Action::YankDigest | Action::YankRef | Action::YankFrom | Action::YankTo => self.yank(action),
+            Action::YankPath | Action::YankJson | Action::YankCommand => self.yank(action),
+            _ => {
+                self.with_screen(|screen, cx| screen.act(action, cx));
+            }
+        }
+    }
+
+    fn interrupt(&mut self) {
+        match self.shared.jobs.interrupt().map(|job| job.kind.doing()) {
+            Some(doing) => self.say(Tone::Note, format!("{doing} is stopping")),
+            None => self.effects.push(Effect::Quit),
+        }
+    }
+
+    /// Popups are closed before this; then search, filter and marks are the screen's; then what runs here.
+    fn escape(&mut self) {
+        if self.with_screen(|screen, cx| screen.act(Action::Escape, cx)) {
+            return;
+        }
+        let place = self.top().place();
+        let here = self.shared.jobs.running().iter().rev().find(|job| place.is_none_or(|p| p == job.place));
+        if let Some(job) = here {
+            job.progress.cancel();
+        }
+    }
+
+    fn freeze(&mut self) {
+        match self.frozen.take() {
+            None => self.frozen = Some(Vec::new()),
+            Some(held) => held.into_iter().for_each(|(id, report)| self.report(id, report)),
+        }
+    }
+
+    fn next_theme(&mut self) {
+        let at = theme::NAMES.iter().position(|name| *name == self.theme.name).unwrap_or(0);
+        let name = theme::NAMES[(at + 1) % theme::NAMES.len()];
+        self.set_theme(name);
+    }
+
+    fn set_theme(&mut self, name: &str) {
+        if let Ok(theme) = Theme::named(name) {
+            self.theme = theme;
+            self.say(Tone::Note, format!("theme {name}; keep it with theme = \"{name}\" in the config"));
+        }
+    }
+
+    fn set_base(&mut self, target: Target) {
+        self.shared.base = Some(target);
+        let name = self.shared.index(target).map(screens::version_name).unwrap_or_default();
+        self.say(Tone::Note, format!("base is {name}; D on another version compares"));
+    }
+
+    fn diff(&mut self) {
+        let Some(target) = self.top().target(&self.shared) else { return };
+        let base = self.shared.base.filter(|base| *base != target);
+        match base.or_else(|| screens::previous(&self.shared, target)) {
+            Some(base) => self.push(Box::new(screens::diff::Comparison::new(base, target))),
+            None => self.say(Tone::Note, "no older version here to compare with; m on another one makes it the base"),
+        }
+    }
+
+    fn yank(&mut self, action: Action) {
+        let copied = match action {
+            Action::YankCommand => Some(crate::tui::screen::shell(&self.top().command(&self.shared))),
+            _ => self.top().yank(action, &self.shared),
+        };
+        match copied {
+            Some(text) => self.effects.push(Effect::Copy(text)),
+            None => self.say(Tone::Note, "nothing of that kind here to copy"),
+        }
+    }
+
+    fn start(&mut self, place: PlaceId, work: Work) {
+        let kind = match &work {
+            Work::Load => JobKind::Load,
+            Work::Verify(_) => JobKind::Verify,
+            Work::Raw { .. } => JobKind::Raw,
+            Work::Save { .. } | Work::SaveBlob { .. } => JobKind::Save,
+        };
+        let Some(known) = self.shared.places.get_mut(place) else { return };
+        match &work {
+            Work::Load => (known.stopped, known.error) = (false, None),
+            Work::Raw { digest, .. } => {
+                self.shared.raws.insert(Target { place, digest: *digest }, Fetched::Waiting);
+            }
+            _ => {}
+        }
+        let order = Order { location: known.location.clone(), work, inventory: known.inventory.clone() };
+        let job = self.shared.jobs.start(kind, place, self.shared.clock);
+        self.shared.touch(place);
+        self.effects.push(Effect::Start(job, Box::new(order)));
+    }
+
+    fn report(&mut self, id: u64, report: Report) {
+        // Another job took the slot meanwhile: this is old news.
+        let Some(job) = self.shared.jobs.by_id(id).cloned() else { return };
+        let place = job.place;
+        if let Report::Found(found) = report {
+            let known = &mut self.shared.places[place];
+            if known.inventory.is_none() {
+                known.preview.extend(found);
+                self.shared.touch(place);
+            }
+            return;
+        }
+        self.shared.jobs.finish(id);
+        let title = self.shared.places[place].location.title();
+        match report {
+            Report::Found(_) => {}
+            Report::Loaded(inventory) => self.loaded(place, *inventory, self.shared.clock.saturating_sub(job.since)),
+            Report::Verified(level, report) => self.verified(place, level, report),
+            Report::Raw(target, tree) => {
+                self.shared.raws.insert(target, Fetched::Ready(Arc::new(*tree)));
+            }
+            Report::NoRaw(target, error) => {
+                self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
+                self.shared.raws.insert(target, Fetched::Failed(Arc::new(error)));
+            }
+            Report::Saved(path, bytes) => {
+                let path = path.to_string_lossy().into_owned();
+                let text = format!("wrote {} to {}", crate::tui::screen::bytes(bytes, &self.shared), text::safe(&path));
+                self.say(Tone::Done, text);
+            }
+            Report::Failed(error) => self.failed(&job, title, error),
+        }
+        self.shared.touch(place);
+    }
+
+    fn loaded(&mut self, place: PlaceId, inventory: Inventory, took: Duration) {
+        let usage = inventory.usage;
+        let title = inventory.location.title();
+        let line = format!("{title}: {}, {}", count(usage.indexes, "index"), count(usage.blobs, "blob"));
+        self.shared.note(Tone::Done, format!("{line} in {:.1}s", took.as_secs_f32()));
+        for warning in &inventory.warnings {
+            self.shared.note(Tone::Note, format!("{title}: {}", text::safe(&warning.message)));
+        }
+        let known = &mut self.shared.places[place];
+        known.inventory = Some(Arc::new(inventory));
+        known.preview = Vec::new();
+        known.took = Some(took);
+        known.error = None;
+    }
+
+    fn verified(&mut self, place: PlaceId, level: Level, report: verify::Report) {
+        let count_of = report.findings.len();
+        let title = self.shared.places[place].location.title();
+        let found = if count_of == 0 { "no findings".to_owned() } else { count(count_of, "finding") };
+        let tone = if count_of == 0 { Tone::Done } else { Tone::Note };
+        self.say(tone, format!("{title}: {found} at level {}; gv shows them", level.name()));
+        self.shared.places[place].verified = Some(Verified {
+            level,
+            at: self.shared.now,
+            findings: report.findings.into(),
+            blobs: report.blobs,
+            hashed: report.hashed_bytes,
+        });
+    }
+
+    fn failed(&mut self, job: &Job, title: String, error: Error) {
+        let stopped = error.kind() == Kind::Cancelled;
+        if job.kind == JobKind::Load {
+            let known = &mut self.shared.places[job.place];
+            known.stopped = stopped;
+            if stopped {
+                return self.say(Tone::Note, format!("{title}: loading stopped; r loads it again"));
+            }
+            self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
+            self.shared.places[job.place].error = Some(Arc::new(error));
+            return;
+        }
+        match stopped {
+            true => self.say(Tone::Note, format!("{} stopped", job.kind.doing())),
+            false => self.say(Tone::Failed, error_line(&error)),
+        }
+    }
+
+    /// Takes what was chosen or typed: some of it is the app's own, the rest the screen's.
+    fn answer(&mut self, answer: Answer) -> crate::error::Result<()> {
+        match answer {
+            Answer::Act(action) => self.act(action),
+            Answer::Theme(name) => self.set_theme(name),
+            Answer::Verify(level) => {
+                if let Some(place) = self.top().place() {
+                    self.start(place, Work::Verify(level));
+                }
+            }
+            Answer::Location(text) => self.add_location(&text)?,
+            Answer::Jump(jump) => self.go(jump),
+            other => return self.with_screen(|screen, cx| screen.answer(other, cx)),
+        }
+        Ok(())
+    }
+
+    fn add_location(&mut self, typed: &str) -> crate::error::Result<()> {
+        let mut last = None;
+        for given in Given::parse(typed.trim(), self.is_dir)? {
+            let location = match given {
+                Given::Location(location) => location,
+                Given::Alias(name) => self.aliases.get(&name).cloned().ok_or_else(|| {
+                    Error::not_found(format!("no location called @{name} in the config"))
+                        .with_hint(format!("known: {}", self.aliases.keys().cloned().collect::<Vec<_>>().join(", ")))
+                })?,
+            };
+            let known = self.shared.places.iter().position(|p| p.location.identity() == location.identity());
+            let place = known.unwrap_or_else(|| {
+                self.shared.places.push(crate::tui::shared::Place::new(location));
+                self.start(self.shared.places.len() - 1, Work::Load);
+                self.shared.places.len() - 1
+            });
+            last = Some(place);
+        }
+        if let Some(place) = last {
+            self.go(Jump::Place(place));
+        }
+        Ok(())
+    }
+
+    fn go(&mut self, jump: Jump) {
+        match jump {
+            Jump::Place(_) => {
+                self.stack.truncate(1);
+                // The first screen takes every jump to a place.
+                let _ = self.with_screen(|screen, cx| screen.answer(Answer::Jump(jump), cx));
+            }
+            Jump::Index(target) => self.push(Box::new(screens::index::Index::new(target, &self.shared))),
+            Jump::Layer(target, layer) => {
+                self.push(Box::new(screens::index::Index::at_layer(target, layer, &self.shared)));
+            }
+            Jump::Blob(target) => {
+                self.push(Box::new(screens::blobs::Blobs::at(target.place, target.digest)));
+            }
+        }
+    }
+
+    fn ask(&mut self, question: Question, text: String) {
+        let history = self.history.get(&question).cloned().unwrap_or_default();
+        self.modal = Some(Modal::Type(Box::new(Prompt::new(question, text, history))));
+    }
+
+    fn search(&mut self) {
+        let search = self.top().search();
+        let fields = search.fields;
+        let (text, hides) = (search.text.clone(), search.hides);
+        let names = fields.iter().map(|field| field.name.to_owned()).collect();
+        self.ask(Question::Search, text);
+        if let Some(Modal::Type(prompt)) = &mut self.modal {
+            prompt.words = names;
+            prompt.filters = hides;
+        }
+    }
+}

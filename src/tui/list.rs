@@ -1,0 +1,357 @@
+//! The rows of a table as the user arranged them: filtered, sorted, marked. The cursor and the marks hold on to what
+//! they are on, not to a row number, so they survive filters, other orders and reloads.
+
+use crate::error::Result;
+use crate::model::filter::{self, Field, Filter};
+use crate::tui::keys::Action;
+use crate::tui::screen::Mouse;
+use crate::tui::widgets::table::{Hit, TableState, position};
+use jiff::Timestamp;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::hash::Hash;
+
+/// Rows of things known by a `K`.
+#[derive(Clone, Debug)]
+pub struct List<K> {
+    /// Cursor and scroll offset.
+    pub state: TableState,
+    /// Source rows that are shown, in order.
+    shown: Vec<u32>,
+    /// Source rows there are.
+    total: usize,
+    cursor: Option<K>,
+    marks: HashSet<K>,
+    /// Where a range of marks began.
+    anchor: Option<usize>,
+    /// What rows are sorted by, and whether downwards.
+    pub sort: (u8, bool),
+    filter: Filter,
+}
+
+/// How the rows of one table compare and what they are known by.
+pub struct Source<'a, K, R> {
+    /// Rows there are.
+    pub len: usize,
+    /// What row `n` is known by.
+    pub key: &'a dyn Fn(usize) -> K,
+    /// Row `n` for the filter.
+    pub row: &'a dyn Fn(usize) -> R,
+    /// Whether row `n` is of a kind that is shown at all.
+    pub kind: &'a dyn Fn(usize) -> bool,
+    /// The order of two rows by column `by`, upwards.
+    pub order: &'a dyn Fn(u8, usize, usize) -> Ordering,
+    /// The time, for ages in filters.
+    pub now: Timestamp,
+}
+
+impl<K: Copy + Eq + Hash> List<K> {
+    /// No rows yet, to be sorted by `by`, downwards if `down`.
+    pub fn new(by: u8, down: bool) -> Self {
+        List {
+            state: TableState::default(),
+            shown: Vec::new(),
+            total: 0,
+            cursor: None,
+            marks: HashSet::new(),
+            anchor: None,
+            sort: (by, down),
+            filter: Filter::default(),
+        }
+    }
+
+    /// Filters and sorts anew. The cursor stays on its thing if that is still shown.
+    pub fn arrange<R: filter::Row>(&mut self, source: &Source<'_, K, R>) {
+        let filter = &mut self.filter;
+        let mut passes = |n: &u32| {
+            let n = *n as usize;
+            (source.kind)(n) && (filter.is_empty() || filter.matches(&(source.row)(n), source.now))
+        };
+        self.shown = (0..source.len as u32).filter(|n| passes(n)).collect();
+        let (by, down) = self.sort;
+        self.shown.sort_by(|&a, &b| {
+            let order = (source.order)(by, a as usize, b as usize);
+            (if down { order.reverse() } else { order }).then(a.cmp(&b))
+        });
+        self.total = source.len;
+        self.anchor = None;
+        if let Some(cursor) = self.cursor {
+            let at = self.shown.iter().position(|&n| (source.key)(n as usize) == cursor);
+            self.state.select(at.unwrap_or(self.state.selected()));
+        }
+        self.state.step(0, self.shown.len());
+    }
+
+    /// Source row of shown row `at`.
+    pub fn source(&self, at: usize) -> Option<usize> {
+        self.shown.get(at).map(|&n| n as usize)
+    }
+
+    /// Source row under the cursor.
+    pub fn current(&self) -> Option<usize> {
+        self.source(self.state.selected())
+    }
+
+    /// Rows shown.
+    pub fn len(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// Whether no row is shown.
+    pub fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
+    /// Source rows shown, in order.
+    pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.shown.iter().map(|&n| n as usize)
+    }
+
+    /// `3/1000`, with how many were filtered away.
+    pub fn position(&self) -> String {
+        let position = position(self.state.selected(), self.len());
+        if self.len() == self.total { position } else { format!("{position} of {}", self.total) }
+    }
+
+    /// For the scroll bar: first row shown, rows shown, all rows.
+    pub fn scroll(&self) -> (usize, usize, usize) {
+        (self.state.offset(), self.state.visible(), self.len())
+    }
+
+    /// Puts the cursor on the thing known by `key` now or as soon as it is there.
+    pub fn aim(&mut self, key: K) {
+        self.cursor = Some(key);
+    }
+
+    /// Filters by `text`; the rows follow with the next [`List::arrange`]. `Invalid` if it is no filter for `fields`.
+    pub fn filter(&mut self, text: &str, fields: &[Field]) -> Result<()> {
+        self.filter = Filter::parse(text, fields)?;
+        Ok(())
+    }
+
+    /// The filter as typed.
+    pub fn filter_text(&self) -> &str {
+        self.filter.source()
+    }
+
+    /// Whether the thing known by `key` is marked.
+    pub fn is_marked(&self, key: &K) -> bool {
+        self.marks.contains(key)
+    }
+
+    /// What is marked.
+    pub fn marks(&self) -> &HashSet<K> {
+        &self.marks
+    }
+
+    /// Moves, marks or sorts as `action` says; `false` if it is none of a list's.
+    pub fn act(&mut self, action: Action, key: &dyn Fn(usize) -> K) -> bool {
+        let page = self.state.visible() as isize;
+        match action {
+            Action::Up => self.step(-1, key),
+            Action::Down => self.step(1, key),
+            Action::HalfUp => self.step(-(page / 2).max(1), key),
+            Action::HalfDown => self.step((page / 2).max(1), key),
+            Action::PageUp => self.step(-page, key),
+            Action::PageDown => self.step(page, key),
+            Action::Top => self.step(isize::MIN + 1, key),
+            Action::Bottom => self.step(isize::MAX, key),
+            Action::Mark => {
+                self.turn_mark(key);
+                self.step(1, key);
+            }
+            Action::Range => self.turn_range(key),
+            Action::MarkAll => {
+                let all: Vec<K> = self.rows().map(key).collect();
+                if all.iter().all(|k| self.marks.contains(k)) {
+                    all.iter().for_each(|k| {
+                        self.marks.remove(k);
+                    });
+                } else {
+                    self.marks.extend(all);
+                }
+            }
+            Action::Invert => {
+                for k in self.rows().map(key).collect::<Vec<K>>() {
+                    if !self.marks.remove(&k) {
+                        self.marks.insert(k);
+                    }
+                }
+            }
+            Action::Reverse => self.sort.1 = !self.sort.1,
+            _ => return false,
+        }
+        true
+    }
+
+    fn step(&mut self, by: isize, key: &dyn Fn(usize) -> K) {
+        self.state.step(by, self.len());
+        self.hold(key);
+    }
+
+    /// Remembers what the cursor is on.
+    fn hold(&mut self, key: &dyn Fn(usize) -> K) {
+        self.cursor = self.current().map(key);
+    }
+
+    fn turn_mark(&mut self, key: &dyn Fn(usize) -> K) {
+        if let Some(k) = self.current().map(key)
+            && !self.marks.remove(&k)
+        {
+            self.marks.insert(k);
+        }
+    }
+
+    fn turn_range(&mut self, key: &dyn Fn(usize) -> K) {
+        match self.anchor.take() {
+            None => self.anchor = Some(self.state.selected()),
+            Some(anchor) => self.mark_between(anchor, key),
+        }
+    }
+
+    fn mark_between(&mut self, anchor: usize, key: &dyn Fn(usize) -> K) {
+        let here = self.state.selected();
+        let range = anchor.min(here)..=anchor.max(here);
+        let keys: Vec<K> = range.filter_map(|at| self.source(at)).map(key).collect();
+        self.marks.extend(keys);
+    }
+
+    /// Whether shown row `at` is in the range being drawn up.
+    pub fn in_range(&self, at: usize) -> bool {
+        let here = self.state.selected();
+        self.anchor.is_some_and(|anchor| (anchor.min(here)..=anchor.max(here)).contains(&at))
+    }
+
+    /// Gives up the innermost thing there is to give up: range, filter, marks. `false` if there is none.
+    pub fn escape(&mut self) -> bool {
+        if self.anchor.take().is_some() {
+            return true;
+        }
+        if !self.filter.is_empty() {
+            self.filter = Filter::default();
+            return true;
+        }
+        let marked = !self.marks.is_empty();
+        self.marks.clear();
+        marked
+    }
+
+    /// Follows the mouse. A click on the heading it is sorted by turns the order round.
+    pub fn mouse(&mut self, mouse: Mouse, key: &dyn Fn(usize) -> K) -> Clicked {
+        if let Mouse::Wheel(_, by) = mouse {
+            self.state.scroll(by, self.len());
+            self.hold(key);
+            return Clicked::Moved;
+        }
+        match self.state.hit(mouse.at(), self.len()) {
+            Some(Hit::Heading(by)) if matches!(mouse, Mouse::Click(_)) => {
+                self.sort = if self.sort.0 == by { (by, !self.sort.1) } else { (by, self.sort.1) };
+                Clicked::Sorted
+            }
+            Some(Hit::Row(row)) => {
+                let from = self.state.selected();
+                self.state.select(row);
+                self.hold(key);
+                if matches!(mouse, Mouse::Drag(_)) {
+                    self.mark_between(from, key);
+                }
+                if matches!(mouse, Mouse::Double(_)) { Clicked::Opened } else { Clicked::Moved }
+            }
+            _ => Clicked::Nothing,
+        }
+    }
+}
+
+/// What the mouse did to a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clicked {
+    /// Cursor or scroll offset moved.
+    Moved,
+    /// The order is another one: arrange anew.
+    Sorted,
+    /// The row under the cursor is to be opened.
+    Opened,
+    /// Nothing was hit.
+    Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::{FieldKind, Value};
+    use std::borrow::Cow;
+
+    struct Named(String);
+
+    impl filter::Row for Named {
+        fn fields() -> &'static [Field] {
+            const FIELDS: &[Field] = &[Field::new("name", FieldKind::Text)];
+            FIELDS
+        }
+        fn field(&self, _: &str) -> Option<Value<'_>> {
+            Some(Value::Text(Cow::Borrowed(&self.0)))
+        }
+        fn text(&self) -> Cow<'_, str> {
+            Cow::Borrowed(&self.0)
+        }
+    }
+
+    fn arrange(list: &mut List<usize>, names: &[&str]) {
+        let source = Source {
+            len: names.len(),
+            key: &|n| names[n].len(),
+            row: &|n| Named(names[n].to_owned()),
+            kind: &|_| true,
+            order: &|_, a, b| names[a].cmp(names[b]),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        list.arrange(&source);
+    }
+
+    const NAMES: [&str; 4] = ["dddd", "a", "ccc", "bb"];
+
+    #[test]
+    fn the_cursor_stays_on_its_thing() {
+        let mut list = List::new(0, false);
+        arrange(&mut list, &NAMES);
+        let key = |n: usize| NAMES[n].len();
+        list.act(Action::Down, &key);
+        assert_eq!(list.current(), Some(3));
+        list.act(Action::Reverse, &key);
+        arrange(&mut list, &NAMES);
+        assert_eq!((list.current(), list.state.selected()), (Some(3), 2));
+        list.filter("!bb", Named::fields_for_test()).unwrap();
+        arrange(&mut list, &NAMES);
+        assert_eq!(list.position(), "3/3 of 4");
+        assert!(list.escape());
+        arrange(&mut list, &NAMES);
+        assert_eq!(list.current(), Some(3));
+    }
+
+    impl Named {
+        fn fields_for_test() -> &'static [Field] {
+            <Named as filter::Row>::fields()
+        }
+    }
+
+    #[test]
+    fn marks_survive_filters_and_come_in_ranges() {
+        let mut list = List::new(0, false);
+        arrange(&mut list, &NAMES);
+        let key = |n: usize| NAMES[n].len();
+        list.act(Action::Range, &key);
+        list.act(Action::Down, &key);
+        assert!(list.in_range(0) && list.in_range(1) && !list.in_range(2));
+        list.act(Action::Range, &key);
+        assert_eq!(list.marks().len(), 2);
+        list.filter("name=ccc", Named::fields_for_test()).unwrap();
+        arrange(&mut list, &NAMES);
+        list.act(Action::MarkAll, &key);
+        assert_eq!(list.marks().len(), 3);
+        list.act(Action::MarkAll, &key);
+        assert_eq!(list.marks().len(), 2);
+        assert!(list.escape(), "the filter goes first");
+        assert!(list.escape(), "then the marks");
+        assert!(!list.escape());
+    }
+}

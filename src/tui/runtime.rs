@@ -1,0 +1,199 @@
+//! Runs effects: jobs as tokio tasks that report over a bounded channel, clipboard, pager, suspension. The only place
+//! of the terminal UI that opens stores or touches the disk.
+
+use crate::error::{Error, Kind, Result};
+use crate::model::digest::Digest;
+use crate::model::text;
+use crate::ops::{load, verify};
+use crate::progress::Progress;
+use crate::store::{Store, catalog};
+use crate::tui::app::{Message, Order, Report};
+use crate::tui::clipboard::{self, Copied};
+use crate::tui::json::Tree;
+use crate::tui::screen::Work;
+use crate::tui::shared::{Job, Target, Tone};
+use crate::tui::terminal::Terminal;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+
+/// Reports that may wait for the screen to take them; a job that is faster waits.
+const REPORTS: usize = 64;
+/// Documents longer than this are not shown as a tree.
+const DOCUMENT: u64 = 64 << 20;
+
+/// Where jobs report to.
+pub struct Runtime {
+    sender: mpsc::Sender<Message>,
+}
+
+impl Runtime {
+    /// A runtime and the end its reports come out of.
+    pub fn new() -> (Runtime, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(REPORTS);
+        (Runtime { sender }, receiver)
+    }
+
+    /// Starts `job`. It stops soon after its progress is cancelled, and reports exactly one end.
+    pub fn start(&self, job: Job, order: Order) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let (id, progress) = (job.id, job.progress.clone());
+            // Cancelling takes effect even where the work itself does not look.
+            let work = run(job, order, sender.clone());
+            let report = match progress.token().run_until_cancelled(work).await {
+                Some(Ok(report)) => report,
+                Some(Err(error)) => Report::Failed(error),
+                None => Report::Failed(Error::cancelled()),
+            };
+            // The screen is gone if nobody takes it.
+            let _ = sender.send(Message::Report(id, report)).await;
+        });
+    }
+}
+
+async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Report> {
+    let Order { location, work, inventory } = order;
+    let open = move || catalog::open(&location);
+    match work {
+        Work::Load => {
+            let store = open()?;
+            let (found, mut versions) = mpsc::channel(REPORTS);
+            let id = job.id;
+            let forward = async {
+                while let Some(found) = versions.recv().await {
+                    if sender.send(Message::Report(id, Report::Found(found))).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let (loaded, ()) = tokio::join!(load::load_showing(&store, &job.progress, Some(found)), forward);
+            Ok(Report::Loaded(Box::new(loaded?)))
+        }
+        Work::Verify(level) => {
+            let store = open()?;
+            let inventory = match inventory {
+                Some(inventory) => inventory,
+                None => Arc::new(load::load(&store, &Progress::new()).await?),
+            };
+            let report = verify::verify(&store, &inventory, level, &job.progress).await?;
+            Ok(Report::Verified(level, report))
+        }
+        Work::Raw { digest, config } => {
+            let target = Target { place: job.place, digest };
+            Ok(match raw(&open()?, digest, config).await {
+                Ok(tree) => Report::Raw(target, Box::new(tree)),
+                Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+                Err(error) => Report::NoRaw(target, error),
+            })
+        }
+        Work::Save { path, text } => {
+            let path = expand(&path);
+            let bytes = text.len() as u64;
+            let written = path.clone();
+            blocking(move || write_new(&written, text.as_bytes())).await?;
+            Ok(Report::Saved(path, bytes))
+        }
+        Work::SaveBlob { path, digest } => {
+            let store = open()?;
+            let path = expand(&path);
+            let bytes = save_blob(&store, &digest, &path, &job.progress).await?;
+            Ok(Report::Saved(path, bytes))
+        }
+    }
+}
+
+async fn raw(store: &Arc<dyn Store>, digest: Digest, config: Option<Digest>) -> Result<Tree> {
+    let manifest = store.read(&digest, DOCUMENT).await?;
+    let config = match config {
+        Some(config) => Some((config, store.read(&config, DOCUMENT).await?)),
+        None => None,
+    };
+    blocking(move || {
+        let mut tree = Tree::default();
+        tree.add(&format!("manifest {}", digest.short()), &manifest)?;
+        if let Some((digest, bytes)) = config {
+            tree.add(&format!("config {}", digest.short()), &bytes)?;
+        }
+        Ok(tree)
+    })
+    .await
+}
+
+async fn save_blob(store: &Arc<dyn Store>, digest: &Digest, path: &Path, progress: &Progress) -> Result<u64> {
+    let stat = store.stat(digest).await?;
+    progress.expect(1, stat.size);
+    let mut reader = store.open(digest).await?;
+    let mut file = create_new(path)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut done = 0;
+    loop {
+        progress.check()?;
+        let read = reader.read(&mut buffer).await.map_err(|e| Error::io(format!("reading blob {digest}"), e))?;
+        if read == 0 {
+            return Ok(done);
+        }
+        file.write_all(&buffer[..read]).map_err(|e| Error::io(format!("writing {}", path.display()), e))?;
+        done += read as u64;
+        progress.add(0, read as u64);
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|why| Error::new(Kind::Internal, "a task broke off").with_source(why))?
+}
+
+/// `~/` is the home folder, as in a shell.
+fn expand(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => PathBuf::from(home).join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+fn create_new(path: &Path) -> Result<std::fs::File> {
+    std::fs::File::create_new(path).map_err(|why| {
+        let exists = why.kind() == std::io::ErrorKind::AlreadyExists;
+        let error = Error::io(format!("cannot write {}", path.display()), why);
+        if exists { error.with_hint("choose another name: nothing is overwritten") } else { error }
+    })
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = create_new(path)?;
+    file.write_all(bytes).map_err(|why| Error::io(format!("writing {}", path.display()), why))
+}
+
+/// Puts `text` on the clipboard and says how; if there is no way, shows the text itself so that it can be selected.
+pub fn copy(text: &str, terminal: &mut Terminal) -> Message {
+    let shown = text::fit_end(&text::safe(text), 60, text::ELLIPSIS).into_owned();
+    match clipboard::copy(text, |bytes| terminal.write(bytes).is_ok()) {
+        Copied::Desktop(program) => Message::Said(Tone::Done, format!("copied with {program}: {shown}")),
+        Copied::Terminal => Message::Said(Tone::Done, format!("copied through the terminal: {shown}")),
+        Copied::No => Message::Show("no clipboard took it; select it here".to_owned(), text.to_owned()),
+    }
+}
+
+/// Shows `text` in `$PAGER` (or less, or more) while the terminal is lent to it.
+pub fn page(text: &str, terminal: &mut Terminal) -> Result<Message> {
+    let pager = std::env::var("PAGER").ok().filter(|p| !p.trim().is_empty()).unwrap_or_else(|| "less".to_owned());
+    let shown = pager.clone();
+    let ended = terminal.lend(move || {
+        // Through a shell, as `$PAGER` may hold arguments; the text itself goes through the pipe.
+        let mut child = Command::new("sh").arg("-c").arg(&pager).stdin(Stdio::piped()).env("LESS", "-S").spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // A pager that was quit early closes the pipe.
+            let _ = input.write_all(text.as_bytes());
+        }
+        child.wait()
+    })?;
+    Ok(match ended {
+        Ok(status) if status.success() => Message::Said(Tone::Note, String::new()),
+        Ok(status) => Message::Said(Tone::Failed, format!("{}: {status}", text::safe(&shown))),
+        Err(why) => Message::Said(Tone::Failed, format!("{} does not start: {why}", text::safe(&shown))),
+    })
+}

@@ -1,0 +1,418 @@
+//! What a screen is: it answers to actions, arranges what it shows, and draws. It never loads, waits or writes; for
+//! that it hands out requests.
+
+use crate::error::Result;
+use crate::model::digest::Digest;
+use crate::model::filter::Field;
+use crate::model::inventory::State;
+use crate::model::location::Location;
+use crate::model::text;
+use crate::model::units::{self, Bytes};
+use crate::ops::verify::Level;
+use crate::tui::glyphs::Glyphs;
+use crate::tui::keys::{Action, View};
+use crate::tui::shared::{PlaceId, Shared, Target, Tone};
+use crate::tui::theme::Theme;
+use crate::tui::widgets::cell::{Cell, Cut, Ink};
+use crate::tui::widgets::frame::Pane;
+use crate::tui::widgets::header::spinner;
+use crate::tui::widgets::picker::Choice;
+use crate::tui::widgets::table::{Table, TableState};
+use crate::tui::widgets::textbox::{self, Scroll};
+use jiff::Timestamp;
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use std::path::PathBuf;
+
+/// One screen.
+pub trait Screen {
+    /// What has the focus: which keys are valid.
+    fn view(&self) -> View;
+
+    /// Where one is, outermost first. Safe text.
+    fn crumbs(&self, shared: &Shared) -> Vec<String>;
+
+    /// Arranges rows after data, filter or order changed. Called before drawing, whenever that may be so.
+    fn refresh(&mut self, shared: &Shared);
+
+    /// Does what `action` says; `false` if that means nothing here now.
+    fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool;
+
+    /// Takes what the user chose or typed. `Err` is shown beside what was typed.
+    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()>;
+
+    /// Follows the mouse.
+    fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>);
+
+    /// Draws itself.
+    fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>);
+
+    /// What it holds, in a line.
+    fn status(&self, shared: &Shared) -> String;
+
+    /// What `/` searches: fields of the filter language, or none where text is found.
+    fn search(&self) -> Search<'_>;
+
+    /// What one of the yank actions copies, and what that is called.
+    fn yank(&self, action: Action, shared: &Shared) -> Option<String>;
+
+    /// The same thing on the command line.
+    fn command(&self, shared: &Shared) -> Vec<String>;
+
+    /// The location it is about.
+    fn place(&self) -> Option<PlaceId>;
+
+    /// The version it is about, or the one under the cursor.
+    fn target(&self, shared: &Shared) -> Option<Target>;
+
+    /// A word for the footer where the table's own says too little.
+    fn word(&self, _action: Action) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What `/` does on a screen.
+#[derive(Clone, Debug)]
+pub struct Search<'a> {
+    /// Fields that can be compared; empty where plain text is found.
+    pub fields: &'a [Field],
+    /// What is searched now.
+    pub text: String,
+    /// Whether rows that do not fit are hidden.
+    pub hides: bool,
+}
+
+/// What a screen works with while it answers.
+pub struct Context<'a> {
+    /// The data.
+    pub shared: &'a Shared,
+    /// How things look.
+    pub look: Look<'a>,
+    /// What is to be done.
+    pub requests: Vec<Request>,
+}
+
+impl Context<'_> {
+    /// Asks for `request`.
+    pub fn ask(&mut self, request: Request) {
+        self.requests.push(request);
+    }
+
+    /// Says something in the status line and the log. `text` must be safe.
+    pub fn say(&mut self, tone: Tone, text: impl Into<String>) {
+        self.requests.push(Request::Say(tone, text.into()));
+    }
+}
+
+/// What a screen wants done.
+pub enum Request {
+    /// Show another screen on top.
+    Push(Box<dyn Screen>),
+    /// Go back.
+    Back,
+    /// Say something.
+    Say(Tone, String),
+    /// Let the user choose; the answer comes back to the screen.
+    Menu(String, Vec<Choice<Answer>>, usize),
+    /// Let the user type.
+    Type(Question, String),
+    /// Show text in a box.
+    Show(String, Vec<Line<'static>>),
+    /// Start reading or writing.
+    Work(PlaceId, Work),
+    /// Show text in the user's pager.
+    Page(String),
+    /// Remember the base of comparisons.
+    Base(Target),
+}
+
+/// What is to be typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// What to filter by or find; told as it is typed.
+    Search,
+    /// A location to add.
+    Location,
+    /// A folder to extract into.
+    Folder,
+    /// A file to write to.
+    File,
+}
+
+/// What the user chose or typed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Do this.
+    Act(Action),
+    /// Order by this column.
+    Sort(u8),
+    /// Show one kind only; 0 is all.
+    Kinds(u8),
+    /// Verify this closely.
+    Verify(Level),
+    /// Go there.
+    Jump(Jump),
+    /// Use this theme.
+    Theme(&'static str),
+    /// Search for this.
+    Search(String),
+    /// Add this location.
+    Location(String),
+    /// Extract into this folder.
+    Folder(String),
+    /// Write to this file.
+    File(String),
+}
+
+/// Where to jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// To a location.
+    Place(PlaceId),
+    /// To a version.
+    Index(Target),
+    /// To a layer of a version, by its entry.
+    Layer(Target, usize),
+    /// To a blob.
+    Blob(Target),
+}
+
+/// Work for a job.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Load the location.
+    Load,
+    /// Verify it.
+    Verify(Level),
+    /// Read manifest and config of a version as written.
+    Raw {
+        /// Which version.
+        digest: Digest,
+        /// Its config, where it is a blob of its own.
+        config: Option<Digest>,
+    },
+    /// Write `text` to a new file.
+    Save {
+        /// Where to.
+        path: PathBuf,
+        /// What.
+        text: String,
+    },
+    /// Copy a blob as it is stored to a new file.
+    SaveBlob {
+        /// Where to.
+        path: PathBuf,
+        /// Which.
+        digest: Digest,
+    },
+}
+
+/// The mouse, in meanings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mouse {
+    /// A click.
+    Click(Position),
+    /// The second click of two.
+    Double(Position),
+    /// Moved with the button held.
+    Drag(Position),
+    /// The wheel, in rows, downwards positive.
+    Wheel(Position, isize),
+}
+
+impl Mouse {
+    /// Where it is.
+    pub fn at(self) -> Position {
+        match self {
+            Mouse::Click(at) | Mouse::Double(at) | Mouse::Drag(at) | Mouse::Wheel(at, _) => at,
+        }
+    }
+}
+
+/// How things look: styles, signs, and the data whose units and time count. Cheap to copy.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// Styles.
+    pub theme: &'a Theme,
+    /// Signs.
+    pub glyphs: &'static Glyphs,
+    /// The data.
+    pub shared: &'a Shared,
+}
+
+/// What screens draw with.
+pub struct Canvas<'a> {
+    /// Where to.
+    pub buffer: &'a mut Buffer,
+    /// How.
+    pub look: Look<'a>,
+    /// Width and height of the whole terminal: what is left out depends on it.
+    pub size: (u16, u16),
+    /// Whether one pane has the whole place.
+    pub zoomed: bool,
+}
+
+impl Canvas<'_> {
+    /// For single cells and lines.
+    pub fn ink(&mut self) -> Ink<'_> {
+        Ink { buffer: self.buffer, theme: self.look.theme, glyphs: self.look.glyphs, under: Style::new() }
+    }
+
+    /// Draws a pane's border and returns the room inside.
+    pub fn pane(&mut self, pane: &Pane<'_>, area: Rect) -> Rect {
+        pane.draw(area, self.buffer, self.look.theme, self.look.glyphs)
+    }
+
+    /// Draws a table.
+    pub fn table(&mut self, table: &Table<'_>, area: Rect, state: &mut TableState) {
+        table.draw(area, self.buffer, state, self.look.theme, self.look.glyphs);
+    }
+
+    /// Draws lines that scroll.
+    pub fn lines(&mut self, lines: &[Line<'static>], area: Rect, scroll: &mut Scroll) {
+        textbox::draw(lines.len(), &|n| lines[n].clone(), area, scroll, &mut self.ink());
+    }
+
+    /// Says why there is nothing: the first line plainly, the others dim below it.
+    pub fn nothing(&mut self, lines: &[String], area: Rect) {
+        let theme = self.look.theme;
+        let wide = usize::from(area.width);
+        let mut y = area.y + u16::from(area.height > 6);
+        for (at, line) in lines.iter().enumerate() {
+            let style = if at == 0 { theme.text } else { theme.text.patch(theme.dim) };
+            for part in textbox::wrap(line, wide.max(8)) {
+                if y >= area.bottom() {
+                    return;
+                }
+                self.buffer.set_stringn(area.x, y, part, wide, style);
+                y += 1;
+            }
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Cell of a size; unknown is a dim dash. Units stand in a column of their own.
+    pub fn size(&self, bytes: Option<u64>) -> Cell<'static> {
+        let dim = self.theme.dim;
+        match bytes {
+            None => Cell::text(Span::styled(format!("{}   ", self.dash()), dim)),
+            Some(bytes) => {
+                let (number, unit) = Bytes(bytes).split(self.shared.sizes);
+                Cell::of(vec![Span::raw(number), Span::styled(format!(" {unit:<3}"), dim)], 0, Cut::End)
+            }
+        }
+    }
+
+    /// Cell of an age; unknown is a dim dash.
+    pub fn age(&self, time: Option<Timestamp>) -> Cell<'static> {
+        match time {
+            None => Cell::text(Span::styled(self.dash(), self.theme.dim)),
+            Some(time) => Cell::text(age(self.shared.now, time)),
+        }
+    }
+
+    /// Bytes with their unit.
+    pub fn bytes(&self, n: u64) -> String {
+        bytes(n, self.shared)
+    }
+
+    /// What stands for nothing.
+    pub fn dash(&self) -> &'static str {
+        if self.glyphs.ascii { "-" } else { "–" }
+    }
+
+    /// Dim text.
+    pub fn dim(&self, text: impl Into<std::borrow::Cow<'static, str>>) -> Span<'static> {
+        Span::styled(text, self.theme.dim)
+    }
+
+    /// The sign of a blob's or version's state.
+    pub fn state(&self, state: State) -> Span<'static> {
+        let (glyphs, theme) = (self.glyphs, self.theme);
+        match state {
+            State::Live => Span::styled(glyphs.live, theme.live),
+            State::Dangling => Span::styled(glyphs.dangling, theme.dangling),
+            State::Orphan => Span::styled(glyphs.orphan, theme.orphan),
+            State::Missing => Span::styled(glyphs.missing, theme.missing),
+        }
+    }
+
+    /// The spinner's sign now.
+    pub fn spinner(&self) -> Span<'static> {
+        let beat = (self.shared.clock.as_millis() / 100) as u64;
+        Span::styled(spinner(beat, self.glyphs), self.theme.focus)
+    }
+
+    /// A dim label and what it says, for previews. The label takes nine cells.
+    pub fn fact(&self, label: &str, mut says: Vec<Span<'static>>) -> Line<'static> {
+        says.insert(0, Span::styled(format!("{label:<9}"), self.theme.dim));
+        Line::from(says)
+    }
+}
+
+/// How long ago, short.
+pub fn age(now: Timestamp, then: Timestamp) -> String {
+    units::age(now, then)
+}
+
+/// Bytes with their unit.
+pub fn bytes(bytes: u64, shared: &Shared) -> String {
+    Bytes(bytes).show(shared.sizes)
+}
+
+/// `n` and a word, with an `s` if there are several: `1 layer`, `3,402 layers`.
+pub fn count(n: impl TryInto<u64>, word: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let plural = match word {
+        _ if n == 1 => word.to_owned(),
+        "index" => "indexes".to_owned(),
+        _ => format!("{word}s"),
+    };
+    format!("{} {plural}", thousands(n))
+}
+
+/// A number with commas.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The words of a command, quoted for a shell and safe to show.
+pub fn shell(words: &[String]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| text::shell_quote(word)).collect();
+    quoted.join(" ")
+}
+
+/// How `location` is given on the command line, without secrets.
+pub fn location_word(location: &Location) -> String {
+    location.to_string()
+}
+
+/// `location` narrowed to one version.
+pub fn version_word(location: &Location, digest: &Digest) -> String {
+    location.clone().without("tag").with("digest", digest.to_string()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_well() {
+        assert_eq!(count(1u64, "layer"), "1 layer");
+        assert_eq!(count(3402u64, "blob"), "3,402 blobs");
+        assert_eq!(count(2usize, "index"), "2 indexes");
+        assert_eq!(thousands(1_000_000), "1,000,000");
+        assert_eq!(thousands(999), "999");
+    }
+}
