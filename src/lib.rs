@@ -6,7 +6,7 @@
 //! | layer | module | job |
 //! |---|---|---|
 //! | 0 | [`error`], [`progress`], [`model`] | plain data and pure functions |
-//! | 1 | [`format`] | bytes to model and back |
+//! | 1 | [`mod@format`] | bytes to model and back |
 //! | 2 | [`store`] | reach one place where caches live |
 //! | 3 | [`ops`] | use cases: load, verify, diff, files, find |
 //! | 4 | [`cli`], [`tui`], [`config`] | talk to people |

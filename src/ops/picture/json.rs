@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Name and version of what [`write`] writes.
+/// Name and version of what [`write()`] writes.
 const SCHEMA: &str = "cachedeck.graph/1";
 
 #[derive(Serialize)]

@@ -168,7 +168,7 @@ impl<'a> Node<'a> {
         self.data.layer
     }
 
-    /// Place of its entry in that layer ([`Entry::number`]); `None` if no entry describes it.
+    /// Place of its entry in that layer (`Entry::number`); `None` if no entry describes it.
     pub fn number(&self) -> Option<u32> {
         (!self.data.implied).then_some(self.data.number)
     }
