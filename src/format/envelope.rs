@@ -160,7 +160,8 @@ impl Envelope {
                     false => Envelope::Image { config, layers },
                 })
             }
-            (None, None, Some(mut manifests)) => match manifests.iter().position(Descriptor::is_config) {
+            // Where several entries are configs, BuildKit takes the last.
+            (None, None, Some(mut manifests)) => match manifests.iter().rposition(Descriptor::is_config) {
                 Some(at) => {
                     let config = manifests.remove(at);
                     let form = list_form(&raw.media_type, &manifests);
@@ -212,21 +213,66 @@ struct Tags {
 }
 
 impl IndexEntry {
-    /// The tag: as containerd writes it, else as OCI does. Untrusted text.
+    /// The tag: as containerd writes it, else as OCI does; an empty one is none. Untrusted text.
     pub fn tag(&self) -> Option<&str> {
         let names = [&self.annotations.image_name, &self.annotations.ref_name];
         names.into_iter().flatten().map(|n| &**n).find(|n| !n.is_empty())
     }
 }
 
-/// The entries of `index.json`. Each is good or bad by itself: one that can't be read does not hide the others.
-pub fn read_index_json(bytes: &[u8]) -> Result<Vec<std::result::Result<IndexEntry, serde_json::Error>>> {
-    #[derive(Deserialize)]
-    struct Index<'a> {
-        #[serde(default, borrow)]
-        manifests: Option<Vec<&'a serde_json::value::RawValue>>,
-    }
-    let index: Index<'_> = parse(bytes, "index.json")?;
-    let entries = index.manifests.unwrap_or_default();
-    Ok(entries.into_iter().map(|entry| serde_json::from_str(entry.get())).collect())
+/// What `index.json` holds.
+#[derive(Debug, Default)]
+pub struct IndexJson {
+    /// The entries that can be read, as they stand.
+    pub entries: Vec<IndexEntry>,
+    /// Why others can't be; the first few of them.
+    pub faults: Vec<Error>,
+    /// How many can't be.
+    pub bad: usize,
 }
+
+/// How many faulty entries are told one by one.
+const MAX_FAULTS: usize = 100;
+
+/// Reads `index.json`. Each entry is good or bad by itself: one that can't be read does not hide the others.
+pub fn read_index_json(bytes: &[u8]) -> Result<IndexJson> {
+    #[derive(Deserialize)]
+    struct Index {
+        // Go writes an empty list as null; a document without the key is no index at all.
+        #[serde(deserialize_with = "null_as_default")]
+        manifests: IndexJson,
+    }
+    parse::<Index>(bytes, "index.json").map(|index| index.manifests)
+}
+
+/// Entry by entry, so that a list of very many bad ones takes no memory.
+impl<'de> Deserialize<'de> for IndexJson {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = IndexJson;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of manifests")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> std::result::Result<IndexJson, A::Error> {
+                let mut index = IndexJson::default();
+                while let Some(entry) = list.next_element::<&'de serde_json::value::RawValue>()? {
+                    match parse(entry.get().as_bytes(), "entry") {
+                        Ok(entry) => index.entries.push(entry),
+                        Err(fault) => {
+                            index.bad += 1;
+                            if index.faults.len() < MAX_FAULTS {
+                                index.faults.push(fault);
+                            }
+                        }
+                    }
+                }
+                Ok(index)
+            }
+        }
+        deserializer.deserialize_seq(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

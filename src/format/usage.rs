@@ -49,7 +49,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<UsageRecord>> {
     let wrong = |e| {
         Error::invalid("not usage records")
             .with_source(e)
-            .with_hint("give what `docker buildx du --verbose --format json` prints, or an array of such objects")
+            .with_hint("give what `docker buildx du --format json` prints, or an array of such objects")
     };
     Ok(raw.map_err(wrong)?.into_iter().map(record).collect())
 }
@@ -60,13 +60,62 @@ fn record(raw: Raw) -> UsageRecord {
         parents: raw.parents.unwrap_or_default(),
         kind: raw.record_type,
         description: raw.description,
-        // buildx prints sizes for people ("4.1kB"); only numbers are taken for bytes.
-        bytes: raw.size.and_then(|s| s.as_u64()).unwrap_or(0),
+        // Some versions of buildx quote the number; others print sizes for people ("4.1kB"), which are no bytes.
+        bytes: raw.size.and_then(|s| s.as_u64().or_else(|| s.as_str()?.parse().ok())).unwrap_or(0),
         created: raw.created_at.time(),
         last_used: raw.last_used_at.time(),
         uses: raw.usage_count.unwrap_or(0),
         in_use: raw.in_use,
         mutable: raw.mutable,
         shared: raw.shared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    const RECORDS: &str = include_str!("../../tests/fixtures/daemon-du.json");
+
+    #[test]
+    fn what_a_builder_says_is_read() {
+        let records = read(RECORDS.as_bytes()).unwrap();
+        let step = records.iter().find(|r| r.description.starts_with("[web 2/3] LINK")).unwrap();
+        assert_eq!((step.id.as_str(), step.parents.len()), ("cdxjomnqpcb8w94a205l7o704", 2));
+        assert_eq!((step.kind.as_str(), step.bytes, step.uses), ("regular", 8192, 6));
+        assert_eq!(step.created, Some("2026-11-20T17:31:29.627960038Z".parse().unwrap()), "to the nanosecond");
+        assert!(!step.mutable && !step.in_use && !step.shared);
+        assert!(records.iter().any(|r| r.kind == "source.local" && r.mutable && r.parents.is_empty()));
+    }
+
+    #[test]
+    fn a_list_and_one_object_a_line_are_the_same() {
+        let list = read(RECORDS.as_bytes()).unwrap();
+        let values: Vec<serde_json::Value> = serde_json::from_str(RECORDS).unwrap();
+        let lines: String = values.iter().map(|v| format!("{v}\n")).collect();
+        assert_eq!(read(format!("\n{lines}\n").as_bytes()).unwrap(), list);
+        assert_eq!(read(b" [] ").unwrap(), []);
+        assert_eq!(read(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn both_spellings_of_the_keys_are_read() {
+        let small =
+            r#"{"id":"a","recordType":"regular","size":4096,"createdAt":"2026-01-01T00:00:00Z","parents":["b"]}"#;
+        let large = r#"{"ID":"a","Type":"regular","Size":"4096","CreatedAt":"2026-01-01T00:00:00Z","Parents":["b"]}"#;
+        assert_eq!(read(small.as_bytes()).unwrap(), read(large.as_bytes()).unwrap());
+        let shown = read(br#"{"ID":"a","Size":"4.1kB","CreatedAt":"2 minutes ago","Parents":null}"#).unwrap();
+        assert_eq!((shown[0].bytes, shown[0].created), (0, None), "what is meant for people tells nothing");
+    }
+
+    #[test]
+    fn what_is_something_else_is_an_error_with_a_hint() {
+        let deep = "[".repeat(100_000);
+        for bad in ["7", "{}", "[1]", r#"[{"id":"a"}] x"#, r#"{"id":"a"} {"#, r#"{"id":5}"#, "no", &deep] {
+            let error = read(bad.as_bytes()).expect_err(bad);
+            assert_eq!(error.kind(), Kind::Invalid, "{bad}");
+            assert!(error.hint().unwrap().contains("buildx du"));
+        }
     }
 }

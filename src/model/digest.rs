@@ -121,7 +121,8 @@ impl<'de> Deserialize<'de> for Digest {
                 f.write_str("a digest, sha256: and 64 lower-case hex digits")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Digest, E> {
-                text.parse().map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+                // Not serde's own words: those would repeat all of a text that may be megabytes long.
+                text.parse().map_err(|e: Error| E::custom(e.what()))
             }
         }
         deserializer.deserialize_str(Visitor)

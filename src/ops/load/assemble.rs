@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(Envelope::Image { config, layers }) => {
                     if let Some(cache) = self.image(config, layers) {
-                        let platform = decoded.images.get(&config.digest).map(ImageConfig::platform);
+                        let platform = decoded.images.get(&config.digest).and_then(ImageConfig::platform);
                         append(all.get_or_insert_default(), cache, platform.as_deref());
                     }
                 }

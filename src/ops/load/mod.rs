@@ -4,7 +4,7 @@ mod assemble;
 mod decode;
 
 use crate::error::{Error, Kind, Result};
-use crate::format::cacheconfig;
+use crate::format::document;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory};
@@ -131,7 +131,7 @@ async fn show(found: &Option<Found>, rows: impl FnOnce() -> Vec<CacheIndex>) {
 /// Reads documents by digest; each ends up decoded, absent or failed in `decoded`.
 async fn fetch(store: &Arc<dyn Store>, decoded: &mut Decoded, wanted: Vec<Digest>, progress: &Progress) -> Result<()> {
     let mut reads = futures::stream::iter(wanted)
-        .map(|digest| async move { (digest, store.read(&digest, cacheconfig::LIMIT).await) })
+        .map(|digest| async move { (digest, store.read(&digest, document::LIMIT).await) })
         .buffer_unordered(PARALLEL);
     while let Some((digest, read)) = reads.next().await {
         progress.check()?;

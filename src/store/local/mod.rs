@@ -5,7 +5,7 @@ mod scan;
 
 use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
-use crate::format::envelope::{self, IndexEntry};
+use crate::format::envelope::{self, IndexEntry, IndexJson};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::location::Location;
@@ -101,11 +101,11 @@ impl Folder {
         if bytes.len() as u64 > INDEX_LIMIT {
             return Err(Error::corrupt(format!("{}: longer than {} MiB", what(), INDEX_LIMIT >> 20)));
         }
-        let entries = envelope::read_index_json(&bytes).map_err(|e| {
+        let index = envelope::read_index_json(&bytes).map_err(|e| {
             e.context(self.path.join("index.json").display())
                 .with_hint("the versions in its blobs can be opened by digest once index.json is mended or removed")
         })?;
-        Ok(references(entries))
+        Ok(references(index))
     }
 
     fn measure(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
@@ -242,23 +242,19 @@ impl Store for Local {
 }
 
 /// Entries of `index.json` as references, and findings for those that can't be read.
-fn references(entries: Vec<std::result::Result<IndexEntry, serde_json::Error>>) -> References {
-    let mut references = References::default();
-    for entry in entries {
-        match entry {
-            Ok(entry) => references.items.push(Reference {
-                name: entry.tag().unwrap_or_default().to_owned(),
-                digest: Some(entry.digest),
-                size: Some(entry.size),
-                modified: None,
-                version: Some(entry.digest.to_string()),
-            }),
-            Err(error) => {
-                let message = format!("an entry of index.json can't be read: {error}");
-                references.findings.push(Finding::new(Problem::Malformed, None, message));
-            }
-        }
-    }
+fn references(index: IndexJson) -> References {
+    let entry = |entry: &IndexEntry| Reference {
+        name: entry.tag().unwrap_or_default().to_owned(),
+        digest: Some(entry.digest),
+        size: Some(entry.size),
+        modified: None,
+        version: Some(entry.digest.to_string()),
+    };
+    let mut references = References { items: index.entries.iter().map(entry).collect(), findings: Vec::new() };
     references.items.sort();
+    let more = index.bad - index.faults.len();
+    let faults = index.faults.into_iter().map(|e| format!("an entry of index.json can't be read: {e}"));
+    let more = (more > 0).then(|| format!("{more} more entries of index.json can't be read"));
+    references.findings = faults.chain(more).map(|m| Finding::new(Problem::Malformed, None, m)).collect();
     references
 }
