@@ -130,6 +130,13 @@ impl Config {
         Self::load_from(std::env::var_os(VARIABLE), usual_path)
     }
 
+    /// Reads the file that the user named. Errors as for [`Config::load`]; a file that is not there is
+    /// [`Kind::NotFound`].
+    pub fn load_file(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
+        Self::read(file, path)
+    }
+
     fn load_from(variable: Option<OsString>, usual: impl FnOnce() -> Option<PathBuf>) -> Result<Self> {
         let (path, must_exist) = match variable {
             Some(path) if path.is_empty() => return Ok(Self::default()),

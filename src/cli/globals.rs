@@ -2,6 +2,7 @@
 
 use super::job::Show;
 use super::output::{Format, Look, Words};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::units::{self, SizeStyle};
 use clap::{ArgAction, Args};
@@ -45,8 +46,8 @@ pub(super) struct Globals {
     pub(super) names: Vec<PathBuf>,
 
     /// Read this configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "CACHEDECK_CONFIG", hide_env_values = true, help_heading = HEADING)]
-    pub(super) config: Option<PathBuf>,
+    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
+    config: Option<PathBuf>,
 
     /// Change nothing, anywhere
     #[arg(long, global = true, help_heading = HEADING)]
@@ -85,9 +86,12 @@ impl Globals {
         self.json.is_some() || matches!(self.format.as_deref(), Some("json" | "jsonl"))
     }
 
-    /// Whether to stay with ASCII.
-    pub(super) fn ascii(&self) -> bool {
-        self.ascii
+    /// The user's settings.
+    pub(super) fn config(&self) -> Result<Config> {
+        match &self.config {
+            Some(path) if path.as_os_str() != super::raw::NO_FILE => Config::load_file(path),
+            _ => Config::load(),
+        }
     }
 
     /// Whether colours are refused altogether.
@@ -110,12 +114,12 @@ impl Globals {
     }
 
     /// How values look on stdout.
-    pub(super) fn look(&self, sizes: SizeStyle) -> Result<Look> {
+    pub(super) fn look(&self, config: &Config) -> Result<Look> {
         Ok(Look {
             colour: self.colour(io::stdout().is_terminal()),
-            ascii: self.ascii,
+            ascii: self.ascii || config.ascii,
             whole: false,
-            sizes: self.sizes().unwrap_or(sizes),
+            sizes: self.sizes().unwrap_or(config.size_style),
             now: now()?,
         })
     }

@@ -84,8 +84,23 @@ impl Jobs {
         progress: &Progress,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        self.run_showing(self.show, phase, progress, work)
+    }
+
+    /// Waits for `work` without showing anything, because it writes to the terminal itself.
+    pub(super) fn run_quietly<T>(&mut self, progress: &Progress, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.run_showing(Show::None, "", progress, work)
+    }
+
+    fn run_showing<T>(
+        &mut self,
+        show: Show,
+        phase: &str,
+        progress: &Progress,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
-        let sign = Sign { show: self.show, words: self.words, ascii: self.ascii, phase };
+        let sign = Sign { show, words: self.words, ascii: self.ascii, phase };
         let result = self.runtime()?.block_on(async {
             tokio::select! {
                 done = work => done,

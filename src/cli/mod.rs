@@ -2,19 +2,33 @@
 //! `ops`, so that the terminal UI has it too. Nothing is printed but through [`output`].
 
 mod blobs;
+mod cat;
 mod choice;
+mod completion;
+mod demo;
+mod diff;
 mod du;
+mod extract;
 mod failure;
+mod files;
+mod flags;
 mod globals;
+mod graph;
 mod inspect;
 mod item;
 mod job;
+mod layer_choice;
 mod layers;
 mod list;
+mod log;
 mod ls;
+mod man;
 mod output;
 mod places;
+mod raw;
+mod records;
 mod session;
+mod topics;
 mod usage;
 mod verify;
 mod version;
@@ -23,7 +37,7 @@ mod versions;
 use clap::{ArgMatches, CommandFactory, FromArgMatches as _, Parser};
 use failure::{Outcome, Stop};
 use globals::Globals;
-use session::Session;
+use session::{Needs, Session};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -32,8 +46,8 @@ trait Command: Parser {
     /// What it is called.
     const NAME: &'static str;
 
-    /// Whether it takes the usual values of `--format`.
-    const FORMATS: bool = true;
+    /// What it needs: most take the usual values of `--format` and deal with locations.
+    const NEEDS: Needs = Needs { format: true, config: true };
 
     /// Does it.
     fn run(self, session: &mut Session) -> Outcome;
@@ -50,11 +64,22 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     entry::<ls::Ls>(),
     entry::<inspect::Inspect>(),
-    entry::<layers::Layers>(),
     entry::<versions::Versions>(),
-    entry::<blobs::Blobs>(),
+    entry::<layers::Layers>(),
+    entry::<graph::Graph>(),
+    entry::<records::Records>(),
+    entry::<raw::Raw>(),
     entry::<du::Du>(),
+    entry::<blobs::Blobs>(),
     entry::<verify::Verify>(),
+    entry::<diff::Diff>(),
+    entry::<files::Files>(),
+    entry::<cat::Cat>(),
+    entry::<extract::Extract>(),
+    entry::<flags::Flags>(),
+    entry::<demo::Demo>(),
+    entry::<completion::Completion>(),
+    entry::<man::Man>(),
     entry::<version::Version>(),
 ];
 
@@ -64,7 +89,7 @@ const fn entry<C: Command>() -> Entry {
 
 fn start<C: Command>(matches: &ArgMatches, globals: Globals) -> Outcome {
     let command = C::from_arg_matches(matches).map_err(usage::error)?;
-    command.run(&mut Session::new(globals, C::FORMATS)?)
+    command.run(&mut Session::new(globals, C::NEEDS)?)
 }
 
 /// See BuildKit build caches whole: every version, its layers and records, what they take and what is wrong
@@ -89,11 +114,13 @@ Examples:
   cachedeck demo                            look around in an example
   cachedeck .buildx-cache                   open a local cache
   cachedeck ls --json type=local,src=DIR    what is there, for programs
-  cachedeck help exit-codes                 what exit codes mean";
+
+More: cachedeck help locations, filters, json, environment, exit-codes";
 
 /// The whole command line, for parsing, completion and manual.
 fn root() -> clap::Command {
-    Root::command().subcommands(COMMANDS.iter().map(|entry| (entry.describe)().name(entry.name)))
+    let commands = COMMANDS.iter().map(|entry| (entry.describe)().name(entry.name));
+    Root::command().subcommands(commands).subcommands(topics::commands())
 }
 
 /// The names of all commands.
@@ -113,6 +140,10 @@ pub fn main() -> ExitCode {
         Err(error) => return ExitCode::from(usage::tell(&error, &arguments)),
     };
     let words = globals.words();
+    if let Err(error) = log::start(&globals) {
+        words.error(&error, None);
+        return ExitCode::from(error.kind().exit_code());
+    }
     ExitCode::from(match run(&matches, globals) {
         Ok(exit) => exit.code(),
         Err(Stop::Closed) => 0,
@@ -129,8 +160,13 @@ fn run(matches: &ArgMatches, globals: Globals) -> Outcome {
         Some((name, _)) if !locations.is_empty() => Err(usage::misplaced(name, &locations).into()),
         Some((name, arguments)) => match COMMANDS.iter().find(|entry| entry.name == name) {
             Some(entry) => (entry.run)(arguments, globals),
-            None => Err(usage::unknown(name).into()),
+            None => topics::show(name, &mut Session::new(globals, topics::NEEDS)?),
         },
-        None => ls::Ls::of(locations).run(&mut Session::new(globals, true)?),
+        None => look(locations, &mut Session::new(globals, ls::Ls::NEEDS)?),
     }
+}
+
+/// What the program does without a command.
+fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
+    ls::Ls::of(locations).run(session)
 }

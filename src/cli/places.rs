@@ -1,35 +1,51 @@
 //! Which locations are meant: those given, or, if none is, those in the config and in the folders where people keep
 //! caches.
 
+use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::location::{Given, Location};
+use crate::model::location::Location;
 use crate::model::text;
 use crate::store::catalog;
-use directories::BaseDirs;
 use std::borrow::Cow;
 use std::path::Path;
 
 /// What somebody can do who has no cache yet.
-pub(super) const HOW_TO_BEGIN: &str = "`cachedeck demo` shows an example; `docker buildx build --cache-to type=local,dest=.buildx-cache,mode=max .` makes one";
+pub(super) const HOW_TO_BEGIN: &str = "`cachedeck demo` shows an example; \
+    `docker buildx build --cache-to type=local,dest=.buildx-cache,mode=max .` makes one";
 
 /// Folders where the docs of Docker and of CI systems put caches.
 const USUAL: [&str; 2] = [".buildx-cache", ".buildcache"];
 
 /// What each of `given` means.
-pub(super) fn parse(given: &[String]) -> Result<Vec<Location>> {
+pub(super) fn parse(config: &Config, given: &[String]) -> Result<Vec<Location>> {
     let mut locations = Vec::new();
     for given in given {
-        let text = with_home(given);
-        for found in Given::parse(&text, |path| Path::new(path).is_dir())? {
-            match found {
-                Given::Location(location) => locations.push(checked(given, location)?),
-                Given::Alias(name) => {
-                    return Err(Error::not_found(format!("no location @{name} in the config")));
-                }
-            }
+        let spelt = spelt_out(given);
+        for place in config.places(&spelt)? {
+            locations.push(checked(given, place.location)?);
         }
     }
     Ok(locations)
+}
+
+/// `FOLDER,tag=T` and `FOLDER,digest=D` in full, unless a folder is called that.
+fn spelt_out(given: &str) -> Cow<'_, str> {
+    let is_folder = |path: &str| Path::new(path).is_dir();
+    match given.split_once(',') {
+        Some((path, version))
+            if ["tag=", "digest="].iter().any(|key| version.starts_with(key))
+                && !given.starts_with("type=")
+                && (is_folder(path) || path.starts_with(['.', '/', '~']))
+                && !is_folder(given) =>
+        {
+            let path = match (path.strip_prefix("~/"), directories::BaseDirs::new()) {
+                (Some(rest), Some(home)) => home.home_dir().join(rest).to_string_lossy().into_owned(),
+                _ => path.to_owned(),
+            };
+            format!("{},{version}", Location::local_dir(path).reveal()).into()
+        }
+        _ => given.into(),
+    }
 }
 
 /// A word without `=` is an image reference to buildx, but most people who type one here mean a folder.
@@ -44,18 +60,9 @@ fn checked(given: &str, location: Location) -> Result<Location> {
     })
 }
 
-/// `~/` as the shell would have it, which sees no home in quotes.
-fn with_home(given: &str) -> Cow<'_, str> {
-    let rest = if given == "~" { Some("") } else { given.strip_prefix("~/") };
-    match (rest, BaseDirs::new()) {
-        (Some(rest), Some(dirs)) => dirs.home_dir().join(rest).to_string_lossy().into_owned().into(),
-        _ => given.into(),
-    }
-}
-
 /// The locations of the config and those found in the usual folders here and among the temporary files.
-pub(super) fn known() -> Vec<Location> {
-    let mut known: Vec<Location> = Vec::new();
+pub(super) fn known(config: &Config) -> Vec<Location> {
+    let mut known: Vec<Location> = config.places.iter().map(|place| place.location.clone()).collect();
     let temporary = std::env::temp_dir();
     let here = std::iter::once(Path::new(".").to_owned()).chain(USUAL.iter().map(|name| Path::new(".").join(name)));
     for folder in here.chain(USUAL.iter().map(|name| temporary.join(name))).filter(|folder| is_cache(folder)) {
@@ -67,6 +74,7 @@ pub(super) fn known() -> Vec<Location> {
     known
 }
 
+/// Whether it looks like a cache from outside; what is in it is for the store to say.
 fn is_cache(folder: &Path) -> bool {
     folder.join("blobs/sha256").is_dir() && (folder.join("index.json").is_file() || folder.join("oci-layout").is_file())
 }

@@ -4,8 +4,9 @@ use super::failure::{Exit, Outcome, Stop};
 use super::globals::Globals;
 use super::job::Jobs;
 use super::list::Selection;
-use super::output::{Format, Item, Output, Section, Words};
+use super::output::{Format, Item, Output, Section, Tone, Words};
 use super::places;
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
 use crate::model::location::Location;
@@ -15,16 +16,29 @@ use crate::progress::Progress;
 use crate::store::{Store, catalog};
 use std::sync::Arc;
 
+/// What a command needs of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needs {
+    /// The usual values of `--format`; others have their own, or none.
+    pub(super) format: bool,
+    /// The config: all that deals with locations.
+    pub(super) config: bool,
+}
+
 /// One run of the program.
 pub(super) struct Session {
     /// The options of every command.
     pub(super) globals: Globals,
+    /// The user's settings.
+    pub(super) config: Config,
     /// Where data goes.
     pub(super) out: Output,
     /// What is said beside it.
     pub(super) words: Words,
     /// Runs what takes time.
     pub(super) jobs: Jobs,
+    /// Step names that come with the program.
+    names: StepNames,
 }
 
 /// A location that was read.
@@ -46,26 +60,28 @@ pub(super) struct Many {
 }
 
 impl Session {
-    /// Reads the options. `formats` says whether the command takes the usual output formats.
-    pub(super) fn new(globals: Globals, formats: bool) -> Result<Self> {
+    /// Reads the options, and the config where the command `needs` it.
+    pub(super) fn new(globals: Globals, needs: Needs) -> Result<Self> {
         let words = globals.words();
-        let format = if formats { globals.format()? } else { Format::Table };
-        let mut out = Output::new(format, globals.look(Default::default())?, words);
+        let config = if needs.config { globals.config()? } else { Config::default() };
+        let format = if needs.format { globals.format()? } else { Format::Table };
+        let mut out = Output::new(format, globals.look(&config)?, words);
         out.fields = globals.fields();
-        let jobs = Jobs::new(globals.progress, words, globals.ascii());
-        Ok(Self { globals, out, words, jobs })
+        let jobs = Jobs::new(globals.progress, words, out.look.ascii);
+        config.warnings().iter().for_each(|warning| words.say("warning", Tone::Warn, warning));
+        Ok(Self { globals, config, out, words, jobs, names: StepNames::default() })
     }
 
     /// The locations that `given` means; without any, those of the config and those found where people keep them.
     pub(super) fn locations(&self, given: &[String]) -> Result<Vec<Location>> {
-        if given.is_empty() { Ok(places::known()) } else { places::parse(given) }
+        if given.is_empty() { Ok(places::known(&self.config)) } else { places::parse(&self.config, given) }
     }
 
     /// The one location that `given` means; without one, the only one there is.
     pub(super) fn location(&self, given: Option<&str>) -> Result<Location> {
         let mut found = match given {
-            Some(given) => places::parse(&[given.to_owned()])?,
-            None => places::known(),
+            Some(given) => places::parse(&self.config, &[given.to_owned()])?,
+            None => places::known(&self.config),
         };
         match (found.pop(), found.is_empty()) {
             (Some(only), true) => Ok(only),
@@ -79,8 +95,10 @@ impl Session {
     pub(super) fn load(&mut self, location: &Location) -> Outcome<Loaded> {
         let progress = Progress::new();
         let work = async {
+            let started = std::time::Instant::now();
             let store = catalog::open(location)?;
             let inventory = load(&store, &progress).await?;
+            tracing::info!(%location, indexes = inventory.indexes.len(), blobs = inventory.blobs.len(), took = ?started.elapsed(), "read");
             Ok(Loaded { store, inventory })
         };
         self.jobs.run("reading", &progress, work).map_err(|error| Stop::at(location, error))
@@ -125,9 +143,14 @@ impl Session {
         self.out.list(schema, &sections, many.several)
     }
 
-    /// The step names that `--names` brings.
+    /// Adds step names to those that `--names` brings.
+    pub(super) fn add_names(&mut self, names: StepNames) {
+        self.names.extend(names);
+    }
+
+    /// All step names there are.
     pub(super) fn step_names(&self) -> Result<StepNames> {
-        let mut all = StepNames::default();
+        let mut all = self.names.clone();
         for path in &self.globals.names {
             let what = || format!("reading {}", path.display());
             let bytes = std::fs::read(path).map_err(|e| Error::io(what(), e))?;

@@ -45,8 +45,3 @@ pub(super) fn misplaced(command: &str, locations: &[String]) -> Error {
     Error::invalid(format!("locations go after the command: cachedeck {command} {}", words.join(" ")))
         .with_hint(format!("for a folder called {command} write ./{command}"))
 }
-
-/// A command that is not in the table.
-pub(super) fn unknown(name: &str) -> Error {
-    Error::invalid(format!("no command {}", text::safe(name)))
-}

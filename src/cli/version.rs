@@ -2,7 +2,7 @@
 
 use super::Command;
 use super::failure::{Exit, Outcome};
-use super::session::Session;
+use super::session::{Needs, Session};
 use clap::Parser;
 use serde_json::json;
 
@@ -12,6 +12,7 @@ pub(super) struct Version {}
 
 impl Command for Version {
     const NAME: &'static str = "version";
+    const NEEDS: Needs = Needs { format: true, config: false };
 
     fn run(self, session: &mut Session) -> Outcome {
         let version = env!("CARGO_PKG_VERSION");

@@ -37,6 +37,8 @@ pub(super) struct Envelope<'a, T> {
     location: Option<Place<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     locations: Option<Vec<Place<'a>>>,
+    #[serde(flatten)]
+    facts: Map<String, Value>,
     #[serde(bound = "T: Item")]
     items: Items<'a, T>,
     warnings: Vec<&'a Finding>,
@@ -51,10 +53,17 @@ impl<'a, T: Item> Envelope<'a, T> {
             schema: format!("cachedeck.{schema}/1"),
             location,
             locations: several.then_some(places),
+            facts: Map::new(),
             items: Items { sections, several, fields },
             warnings: sections.iter().flat_map(|s| s.warnings.iter().copied()).collect(),
             complete: sections.iter().all(|s| s.complete),
         }
+    }
+
+    /// With more fields beside the items.
+    pub(super) fn with(mut self, facts: Map<String, Value>) -> Self {
+        self.facts = facts;
+        self
     }
 }
 

@@ -4,10 +4,12 @@
 mod escape;
 mod json;
 mod paint;
+mod sink;
 mod table;
 mod template;
 mod words;
 
+pub(super) use json::Place;
 pub(super) use paint::Tone;
 pub(super) use table::{Cell, Column, Table, Value};
 pub(super) use words::Words;
@@ -22,7 +24,8 @@ use crate::model::units::SizeStyle;
 use escape::JsonSafe;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
+use serde_json::Map;
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 use template::Template;
 
 /// How values look.
@@ -106,7 +109,7 @@ pub(super) struct Section<'a, T> {
 
 /// Where data goes, and how it is written.
 pub(super) struct Output {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Stdout>,
     /// How it is written.
     pub(super) format: Format,
     /// The only fields wanted in JSON, in this order.
@@ -128,7 +131,7 @@ impl Output {
         let terminal = stdout.is_terminal();
         let width = if terminal { terminal_width() } else { None };
         Self {
-            out: BufWriter::with_capacity(64 << 10, stdout.lock()),
+            out: BufWriter::with_capacity(64 << 10, stdout),
             format,
             fields: Vec::new(),
             look,
@@ -151,12 +154,27 @@ impl Output {
     /// Writes a list in the format asked for. `several` says that more than one location was asked for, and then items
     /// say where they are. Findings are part of the JSON; otherwise they become words.
     pub(super) fn list<T: Item>(&mut self, schema: &str, sections: &[Section<'_, T>], several: bool) -> Outcome<()> {
+        self.list_with(schema, Map::new(), sections, several)
+    }
+
+    /// As [`Output::list`], with more fields beside the items in a JSON object.
+    pub(super) fn list_with<T: Item>(
+        &mut self,
+        schema: &str,
+        facts: Map<String, serde_json::Value>,
+        sections: &[Section<'_, T>],
+        several: bool,
+    ) -> Outcome<()> {
         if let Some(item) = sections.iter().find_map(|section| section.items.first()) {
             // A mistake in the fields is told before anything is written.
             json::pick(json::value(item, sections.iter().find_map(|s| s.location).filter(|_| several))?, &self.fields)?;
         }
         match &self.format {
-            Format::Json => return self.json_object(schema, sections, several),
+            Format::Json => {
+                let fields = self.fields.clone();
+                let envelope = json::Envelope::new(schema, sections, several, &fields).with(facts);
+                return self.json(&envelope);
+            }
             Format::Jsonl => return self.json_lines(sections, several),
             Format::Template(template) => {
                 let template = template.clone();
@@ -203,12 +221,6 @@ impl Output {
         lines.iter().try_for_each(|line| self.line(line))
     }
 
-    fn json_object<T: Item>(&mut self, schema: &str, sections: &[Section<'_, T>], several: bool) -> Outcome<()> {
-        let fields = self.fields.clone();
-        let envelope = json::Envelope::new(schema, sections, several, &fields);
-        self.json(&envelope)
-    }
-
     fn json_lines<T: Item>(&mut self, sections: &[Section<'_, T>], several: bool) -> Outcome<()> {
         let fields = self.fields.clone();
         for section in sections {
@@ -249,6 +261,16 @@ impl Output {
     /// Sends on what is buffered.
     pub(super) fn flush(&mut self) -> Outcome<()> {
         self.out.flush().map_err(stopped)
+    }
+
+    /// Cells in a line of the terminal; `None` where there is none.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Takes the bytes of a file from another thread: as they are, but on a terminal made safe.
+    pub(super) fn sink(&self) -> (sink::Sink, sink::Closed) {
+        sink::Sink::new(self.terminal)
     }
 
     /// `text`, made safe, in a tone.

@@ -25,7 +25,9 @@ impl Words {
         if self.json {
             return self.json_line(&json::error(error, location));
         }
-        let place = location.map(Location::title).filter(|title| !error.what().contains(title.as_str()));
+        // Most messages name the place themselves.
+        let told = |title: &String| title.split_once(':').is_some_and(|(_, place)| error.what().contains(place));
+        let place = location.map(Location::title).filter(|title| !told(title));
         let place = place.map(|title| format!("{title}: ")).unwrap_or_default();
         self.say("error", Tone::Bad, &format!("{place}{error}"));
         if let Some(hint) = error.hint() {

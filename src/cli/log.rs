@@ -1,0 +1,46 @@
+//! The log that `--log-file` and `-v` ask for. Nothing is logged otherwise.
+
+use super::globals::Globals;
+use crate::error::{Error, Kind, Result};
+use crate::model::text;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+/// Starts logging, if that is asked for.
+pub(super) fn start(globals: &Globals) -> Result<()> {
+    let level = match (globals.verbose, &globals.log_file) {
+        (0, None) => return Ok(()),
+        (0 | 1, _) => LevelFilter::INFO,
+        (2, _) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let writer = match &globals.log_file {
+        Some(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            let file = file.map_err(|e| Error::io(format!("opening the log {}", path.display()), e))?;
+            BoxMakeWriter::new(Mutex::new(Safe(file)))
+        }
+        None => BoxMakeWriter::new(|| Safe(io::stderr())),
+    };
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(writer).finish();
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|e| Error::new(Kind::Internal, "starting the log").with_source(e))
+}
+
+/// Writes lines of text from anywhere, made safe.
+struct Safe<W>(W);
+
+impl<W: Write> Write for Safe<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let (text, end) = line.strip_suffix(b"\n").map_or((line, ""), |text| (text, "\n"));
+        write!(self.0, "{}{end}", text::safe_bytes(text))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,95 @@
+//! `help TOPIC`: what is true of all commands and would be too long for their help.
+
+use super::failure::{Exit, Outcome};
+use super::session::{Needs, Session};
+use crate::error::Error;
+use crate::model::text;
+
+/// What showing a topic needs.
+pub(super) const NEEDS: Needs = Needs { format: false, config: false };
+
+/// Name and text of each topic.
+pub(super) const TOPICS: [(&str, &str); 5] = [
+    ("exit-codes", EXIT_CODES),
+    ("environment", ENVIRONMENT),
+    ("locations", LOCATIONS),
+    ("filters", FILTERS),
+    ("json", JSON),
+];
+
+/// Exit codes, for the manual too.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed
+    2  the command line or what it names makes no sense
+    3  partly done: some of several locations failed, and that was told
+    4  credentials are missing, or access was denied
+    5  not found: a folder, tag, digest or file
+    6  damage: verify found some, or what was asked for can't be read
+    7  a threshold was passed (--fail-over)
+    8  locked by somebody else, or changed meanwhile
+   10  this kind of location can't do that
+  130  interrupted";
+
+/// Variables, for the manual too.
+pub(super) const ENVIRONMENT: &str = "\
+Variables:
+  CACHEDECK_CONFIG  the configuration file; empty for none
+  CACHEDECK_NOW     the time that ages are counted from, for output that stays the same
+  COLUMNS           the width of the terminal
+  NO_COLOR          no colours if this is set to anything
+  TMPDIR            where .buildx-cache is looked for besides the current folder, and where demo unpacks";
+
+const LOCATIONS: &str = "\
+A location is what --cache-from and --cache-to of docker buildx take:
+  type=local,src=DIR             a folder that --cache-to type=local,dest=DIR wrote
+  type=local,src=DIR,tag=T       one version of it, by tag
+  type=local,src=DIR,digest=D    by digest, which finds versions that have no tag any more
+Shorter:
+  DIR                            a folder; called like a command it needs its ./
+  DIR,tag=T  DIR,digest=D        one version of it
+  @NAME                          from [locations] in the configuration
+Without any location, those in the configuration are meant, and .buildx-cache and .buildcache in the current
+folder and among the temporary files.";
+
+const FILTERS: &str = "\
+--filter takes terms between blanks, all of which must hold:
+  size>1GiB age>30d          comparisons: = != > < >= <=
+  tag~=^rel                  a regular expression
+  word  re:regex  fz:letters in what the row shows: a word, a regular expression, letters in this order
+  !term                      the opposite
+  \"two words\"                blanks and signs as they are
+Sizes: KB MB GB are 1000s; KiB MiB GiB and bare K M G are 1024s. Durations: 90s 15m 36h 7d 2w 3mo 1y, or
+sums like 1d12h; m is minutes. Dates: 2026-08-01 or RFC 3339. A wrong field name tells which there are.";
+
+const JSON: &str = "\
+--json writes one object:
+  {\"schema\":\"cachedeck.index-list/1\",\"location\":{..},\"items\":[..],\"warnings\":[..],\"complete\":true}
+location has type, the keys as given (secrets as ***) and title. With several locations it is null, locations
+lists them, and every item has a location of its own, so that .items[] works either way. complete is false when
+something could not be read or --limit cut something off. What is unknown is null, never left out. Numbers are
+integers, bytes and counts alike; times are RFC 3339 in UTC; digests are whole. Fields are only ever added
+within a schema.
+
+--json=FIELD,.. leaves only these fields in the items. --format jsonl writes a line an item, with its type.
+--format '{{.field}}' writes a line an item: {{.tags}}, {{human .max_bytes}}, {{ago .created_at}}, {{json .missing}}.
+
+With --json errors are JSON on stderr: {\"type\":\"error\",\"code\":..,\"exit\":..,\"message\":..,\"hint\":..,\"location\":..}.";
+
+/// Each topic as a hidden command, so that `help` knows it.
+pub(super) fn commands() -> impl Iterator<Item = clap::Command> {
+    TOPICS.iter().map(|(name, text)| {
+        clap::Command::new(*name).about(*text).hide(true).help_template("{about}\n").disable_help_flag(true)
+    })
+}
+
+/// Prints a topic.
+pub(super) fn show(name: &str, session: &mut Session) -> Outcome {
+    let Some((_, words)) = TOPICS.iter().find(|(topic, _)| *topic == name) else {
+        return Err(Error::invalid(format!("no command {}", text::safe(name))).into());
+    };
+    session.out.line(words)?;
+    session.out.flush()?;
+    Ok(Exit::Done)
+}
