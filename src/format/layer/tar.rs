@@ -232,6 +232,9 @@ impl<R: Read> Tar<R> {
     fn skip_content(&mut self) -> Result<(), Stop> {
         let skip = self.left + self.padding;
         (self.left, self.padding, self.sparse) = (0, 0, false);
+        if skip == 0 {
+            return Ok(());
+        }
         let skipped = io::copy(&mut self.source.by_ref().take(skip), &mut io::sink()).map_err(Stop::from_io)?;
         if skipped < skip { Err(cut()) } else { Ok(()) }
     }
@@ -285,12 +288,15 @@ fn kind(flag: u8, path: &[u8]) -> EntryKind {
 impl Header {
     fn parse(block: &[u8; BLOCK]) -> Result<Self, Stop> {
         let said = number(&block[148..156]);
-        let byte = |(at, b): (usize, &u8)| if (148..156).contains(&at) { b' ' } else { *b };
-        let unsigned: i64 = block.iter().enumerate().map(byte).map(i64::from).sum();
-        // Some old writers summed signed bytes.
-        let signed: i64 = block.iter().enumerate().map(byte).map(|b| i64::from(b as i8)).sum();
-        if said != Some(unsigned) && said != Some(signed) {
-            return Err(Stop::Damaged("a header's checksum is wrong".into()));
+        // The field itself counts as spaces.
+        let field: i64 = block[148..156].iter().map(|&b| i64::from(b)).sum();
+        let sum: i64 = block.iter().map(|&b| i64::from(b)).sum::<i64>() - field + 8 * i64::from(b' ');
+        if said != Some(sum) {
+            // Some old writers summed signed bytes.
+            let high = |bytes: &[u8]| bytes.iter().filter(|&&b| b >= 0x80).count() as i64;
+            if said != Some(sum - 256 * (high(block) - high(&block[148..156]))) {
+                return Err(Stop::Damaged("a header's checksum is wrong".into()));
+            }
         }
         let flag = block[156];
         let field = |range: std::ops::Range<usize>| number(&block[range]);

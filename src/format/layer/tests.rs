@@ -302,6 +302,62 @@ fn sizes_behind_links_and_negative_sizes_shift_nothing() {
 }
 
 #[test]
+fn sparse_files_show_their_real_size_and_shift_nothing() {
+    // Old GNU: the maps beyond the fourth stand in blocks of their own before the content.
+    let mut old = header(b"old", b'S', 1024);
+    old.as_gnu_mut().unwrap().isextended = [1];
+    old.as_gnu_mut().unwrap().realsize = *b"00040000000\0";
+    old.set_cksum();
+    let mut tar = old.as_bytes().to_vec();
+    let mut map = [0; 512];
+    map[504] = 1;
+    tar.extend_from_slice(&map);
+    tar.extend_from_slice(&[0; 512]);
+    tar.extend_from_slice(&[b'x'; 1024]);
+    // GNU's pax form 1.0: the name in the header is made up.
+    let records = pax(&[
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"new"),
+        ("GNU.sparse.realsize", b"10000000"),
+    ]);
+    put(&mut tar, &header(b"PaxHeaders/x", b'x', records.len() as u64), &records);
+    put(&mut tar, &header(b"GNUSparseFile.0/new", b'0', 512), &[b'x'; 512]);
+    put(&mut tar, &header(b"after", b'0', 1), b"x");
+    let tar = finish(tar);
+    let mut reader = LayerReader::new(&tar[..], Limits::default(), &Progress::new());
+    let mut seen = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        seen.push((entry.path, entry.size, reader.is_sparse()));
+    }
+    assert_eq!(
+        seen,
+        [(b"old".to_vec(), 0o40_000_000, true), (b"new".to_vec(), 10_000_000, true), (b"after".to_vec(), 1, false)]
+    );
+}
+
+#[test]
+fn other_flavours_are_read_as_they_were_meant() {
+    let mut ustar = header(b"name", b'0', 0);
+    ustar.as_old_mut().pad[..8].copy_from_slice(b"ustar\x0000");
+    ustar.as_old_mut().pad[88..94].copy_from_slice(b"prefix");
+    ustar.set_cksum();
+    // The oldest writers summed signed bytes, and some leave number fields empty.
+    let mut signed = header(b"caf\xe9", b'0', 0);
+    signed.as_old_mut().mtime = [0; 12];
+    signed.set_cksum();
+    let sum = signed.cksum().unwrap() - 256;
+    signed.as_old_mut().cksum.copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut tar = Vec::new();
+    put(&mut tar, &ustar, b"");
+    put(&mut tar, &signed, b"");
+    let (entries, stop) = list(&finish(tar));
+    assert_eq!(stop, None);
+    assert_eq!((&entries[0].path[..], &entries[1].path[..]), (&b"prefix/name"[..], &b"caf\xe9"[..]));
+    assert_eq!(entries[1].mtime, 0);
+}
+
+#[test]
 fn a_failing_source_is_not_the_layers_fault_and_cancelling_is_neither() {
     struct Failing<'a>(&'a [u8]);
     impl Read for Failing<'_> {

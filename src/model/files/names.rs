@@ -14,7 +14,7 @@ pub(super) struct Names {
     /// Where each name ends; it begins where the one before ends.
     ends: Vec<u32>,
     /// The newest name of a hash, and for each name the one before it with the same hash.
-    newest: HashMap<u64, u32>,
+    newest: HashMap<u32, u32>,
     before: Vec<u32>,
     hasher: RandomState,
 }
@@ -24,7 +24,7 @@ const NONE: u32 = u32::MAX;
 impl Names {
     /// The id of `name`, which is kept from now on; `None` once all names together take 4 GiB.
     pub(super) fn keep(&mut self, name: &[u8]) -> Option<NameId> {
-        let hash = self.hasher.hash_one(name);
+        let hash = self.hash(name);
         if let Some(id) = self.with_hash(hash, name) {
             return Some(id);
         }
@@ -38,7 +38,7 @@ impl Names {
 
     /// The id of `name`, if it is kept.
     pub(super) fn find(&self, name: &[u8]) -> Option<NameId> {
-        self.with_hash(self.hasher.hash_one(name), name)
+        self.with_hash(self.hash(name), name)
     }
 
     /// The name itself.
@@ -48,7 +48,12 @@ impl Names {
         &self.bytes[start..self.ends[at] as usize]
     }
 
-    fn with_hash(&self, hash: u64, name: &[u8]) -> Option<NameId> {
+    /// Half of it is enough: names with the same one are chained.
+    fn hash(&self, name: &[u8]) -> u32 {
+        self.hasher.hash_one(name) as u32
+    }
+
+    fn with_hash(&self, hash: u32, name: &[u8]) -> Option<NameId> {
         let mut id = *self.newest.get(&hash)?;
         while id != NONE {
             if self.get(NameId(id)) == name {
