@@ -265,8 +265,9 @@ impl Canvas<'_> {
         pane.draw(area, self.buffer, self.look.theme, self.look.glyphs)
     }
 
-    /// Draws a table.
-    pub fn table(&mut self, table: &Table<'_>, area: Rect, state: &mut TableState) {
+    /// Draws a table; in narrow terminals its rows take two lines.
+    pub fn table(&mut self, mut table: Table<'_>, area: Rect, state: &mut TableState) {
+        table.stacked = self.size.0 < 60;
         table.draw(area, self.buffer, state, self.look.theme, self.look.glyphs);
     }
 
@@ -311,6 +312,17 @@ impl Look<'_> {
         match time {
             None => Cell::text(Span::styled(self.dash(), self.theme.dim)),
             Some(time) => Cell::text(age(self.shared.now, time)),
+        }
+    }
+
+    /// A point in time and how long ago it was.
+    pub fn time(&self, time: Option<Timestamp>) -> Vec<Span<'static>> {
+        match time {
+            None => vec![self.dim("unknown")],
+            Some(time) => vec![
+                Span::raw(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+                self.dim(format!("  {}", age(self.shared.now, time))),
+            ],
         }
     }
 

@@ -167,7 +167,7 @@ fn hex(colour: u32) -> String {
 fn shape(sign: &str) -> Option<(f32, f32, f32, f32, f32)> {
     let eighths = ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"];
     if let Some(at) = eighths.iter().position(|e| *e == sign) {
-        // Bars leave a little air above and below, the cursor's sign is as high as the row.
+        // Bars leave a little air above and below.
         let right = (at + 1) as f32 / 8.0;
         return Some((0.0, 0.14, right, 0.86, 1.0));
     }
@@ -176,8 +176,25 @@ fn shape(sign: &str) -> Option<(f32, f32, f32, f32, f32)> {
         "─" => Some((0.0, 0.47, 1.0, 0.53, 1.0)),
         "│" => Some((0.44, 0.0, 0.56, 1.0, 1.0)),
         "┃" => Some((0.36, 0.0, 0.64, 1.0, 1.0)),
+        "╭" | "╮" | "╰" | "╯" | "├" | "└" => Some((0.0, 0.0, 0.5, 1.0, 1.0)),
         _ => None,
     }
+}
+
+/// The path of a corner or joint, from (`x`, `y`): glyphs of fonts do not meet the lines.
+fn joint(sign: &str, x: f32, y: f32) -> Option<String> {
+    let (w, h) = (CELL.0, CELL.1);
+    let (cx, cy, r) = (x + w / 2.0, y + h / 2.0, w / 2.0);
+    let (right, bottom) = (x + w, y + h);
+    Some(match sign {
+        "╭" => format!("M{cx:.1} {bottom:.1}V{:.1}Q{cx:.1} {cy:.1} {right:.1} {cy:.1}", cy + r),
+        "╮" => format!("M{cx:.1} {bottom:.1}V{:.1}Q{cx:.1} {cy:.1} {x:.1} {cy:.1}", cy + r),
+        "╰" => format!("M{cx:.1} {y:.1}V{:.1}Q{cx:.1} {cy:.1} {right:.1} {cy:.1}", cy - r),
+        "╯" => format!("M{cx:.1} {y:.1}V{:.1}Q{cx:.1} {cy:.1} {x:.1} {cy:.1}", cy - r),
+        "├" => format!("M{cx:.1} {y:.1}V{bottom:.1}M{cx:.1} {cy:.1}H{right:.1}"),
+        "└" => format!("M{cx:.1} {y:.1}V{cy:.1}H{right:.1}"),
+        _ => return None,
+    })
 }
 
 impl Run {
@@ -188,7 +205,9 @@ impl Run {
         let narrow = usize::from(self.cells) == self.text.chars().count()
             && usize::from(next.cells) == next.text.chars().count();
         // Shapes join only with the same shape; wide and combining signs stand alone.
-        same && narrow && self.block == next.block && (!self.block || alike(&self.text) == alike(&next.text))
+        same && narrow
+            && self.block == next.block
+            && (!self.block || alike(&self.text) == alike(&next.text) && joint(&next.text, 0.0, 0.0).is_none())
     }
 
     fn draw(&self, row: u16, left: u16, out: &mut String) {
@@ -209,15 +228,19 @@ impl Run {
         if let Some((l, t, r, b, strength)) =
             self.block.then(|| self.text.chars().next_back()).flatten().and_then(|c| shape(&c.to_string()))
         {
+            if let Some(path) = joint(self.text.trim(), x, y) {
+                let _ = writeln!(out, "<path d=\"{path}\" fill=\"none\" stroke=\"{}\"/>", hex(self.fore));
+                return;
+            }
             // Signs that reach both sides are one shape over the whole run; others stand in each cell.
-            let (count, one) = if l == 0.0 && r == 1.0 { (1, width) } else { (self.cells, CELL.0) };
+            let (count, wide) = if l == 0.0 && r == 1.0 { (1, width) } else { (self.cells, (r - l) * CELL.0) };
             for n in 0..count {
                 let _ = writeln!(
                     out,
                     "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"{}/>",
                     x + f32::from(n) * CELL.0 + l * CELL.0,
                     y + t * CELL.1,
-                    if count == 1 { one } else { (r - l) * one },
+                    wide,
                     (b - t) * CELL.1,
                     hex(self.fore),
                     if strength < 1.0 { format!(" fill-opacity=\"{strength}\"") } else { String::new() }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::filter;
 use crate::model::inventory::{Blob, Inventory, Role, State};
-use crate::model::{text, units};
+use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::{Clicked, List, Source};
 use crate::tui::screen::{
@@ -129,7 +129,7 @@ impl Blobs {
         let what = self.labels.get(&blob.digest).map_or("", String::as_str);
         Row::from(vec![
             Cell::of(sign, 0, crate::tui::widgets::cell::Cut::End),
-            Cell::text(blob.digest.short()),
+            Cell::digest(blob.digest.short()),
             Cell::text(look.dim(blob.role.name())),
             Cell::text(what),
             look.size(blob.size.or(blob.declared)),
@@ -170,7 +170,7 @@ impl Blobs {
             lines
                 .push(look.fact("", vec![Span::styled(format!("{} {says}", look.glyphs.finding), look.theme.finding)]));
         }
-        lines.push(look.fact("written", vec![blob.modified.map_or("unknown".to_owned(), units::rfc3339).into()]));
+        lines.push(look.fact("written", look.time(blob.modified)));
         if let Some(what) = self.labels.get(&blob.digest) {
             lines.extend(wrapped("what", what, width, look));
         }
@@ -354,8 +354,8 @@ impl Screen for Blobs {
                 };
                 let (len, sort) = (self.list.len(), Some(self.list.sort));
                 let focused = !self.focus_preview;
-                let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true };
-                canvas.table(&table, inner, &mut state);
+                let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true, stacked: false };
+                canvas.table(table, inner, &mut state);
                 self.list.state = state;
             }
         }

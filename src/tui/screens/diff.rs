@@ -181,7 +181,7 @@ impl Comparison {
         let sized = vec![Span::styled(format!("{sign}{number}"), style), look.dim(format!(" {unit:<3}"))];
         Row::from(vec![
             Cell::text(Span::styled(sign, style)),
-            Cell::text(Span::styled(entry.digest.short(), look.theme.dim)),
+            Cell::digest(Span::styled(entry.digest.short(), look.theme.dim)),
             Cell::text(step),
             Cell::of(sized, 0, crate::tui::widgets::cell::Cut::End),
             Cell::bar(entry.bytes, largest),
@@ -395,8 +395,8 @@ impl Screen for Comparison {
             entry.map_or_else(Row::default, |entry| self.row(entry, look))
         };
         let (len, sort) = (self.list.len(), Some(self.list.sort));
-        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false };
-        canvas.table(&table, inner, &mut state);
+        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false, stacked: false };
+        canvas.table(table, inner, &mut state);
         self.list.state = state;
     }
 

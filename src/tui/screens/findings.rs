@@ -263,8 +263,8 @@ impl Screen for Findings {
                 finding.map_or_else(Row::default, |finding| self.row(finding, look))
             };
             let (len, sort) = (self.list.len(), Some(self.list.sort));
-            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false };
-            canvas.table(&table, inner, &mut state);
+            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false, stacked: false };
+            canvas.table(table, inner, &mut state);
             self.list.state = state;
         }
         if below > 0 {

@@ -8,6 +8,7 @@ use crate::model::digest::Digest;
 use crate::model::filter;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::rows::IndexRow;
+use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::{Clicked, List, Source};
 use crate::tui::screen::{
@@ -67,8 +68,9 @@ const COLUMNS: [Column; 11] = [
     Column::new("age", Width::Cells(5)).right().rank(1).sort(by::AGE),
 ];
 
-const PLACE_COLUMNS: [Column; 3] = [
+const PLACE_COLUMNS: [Column; 4] = [
     Column::new("", Width::Cells(1)),
+    Column::new("type", Width::Cells(6)).rank(2),
     Column::new("location", Width::Grows(10)),
     Column::new("used", Width::Cells(10)).right(),
 ];
@@ -483,10 +485,20 @@ impl Home {
         let row = |id: usize| {
             let place = &places[id];
             let used = place.inventory.as_ref().map(|inventory| inventory.usage.bytes);
-            Row::from(vec![Cell::text(health(place, id, look)), Cell::name(place.location.title()), look.size(used)])
+            let kind = place.location.kind().to_owned();
+            let title = place.location.title();
+            let name = title.strip_prefix(&format!("{kind}:")).unwrap_or(&title).to_owned();
+            let kind = look.dim(text::safe(&kind).into_owned());
+            Row::from(vec![Cell::text(health(place, id, look)), Cell::text(kind), Cell::name(name), look.size(used)])
         };
-        let table = Table { columns: &PLACE_COLUMNS, len, row: &row, sort: None, focused, marks: false };
-        canvas.table(&table, inner, &mut self.places);
+        // The type says nothing where all are of one.
+        let one = places.iter().all(|place| place.location.kind() == places[0].location.kind());
+        let mut columns = PLACE_COLUMNS;
+        if one {
+            columns[1].width = Width::Cells(0);
+        }
+        let table = Table { columns: &columns, len, row: &row, sort: None, focused, marks: false, stacked: false };
+        canvas.table(table, inner, &mut self.places);
     }
 
     fn draw_indexes(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
@@ -524,9 +536,16 @@ impl Home {
             let marked = list.is_marked(&index.digest) || list.in_range(n);
             Row { marked, ..index_row(index, (largest, known), look) }
         };
-        let table =
-            Table { columns: &COLUMNS, len: list.len(), row: &row, sort: Some(list.sort), focused, marks: true };
-        canvas.table(&table, inner, &mut state);
+        let table = Table {
+            columns: &COLUMNS,
+            len: list.len(),
+            row: &row,
+            sort: Some(list.sort),
+            focused,
+            marks: true,
+            stacked: false,
+        };
+        canvas.table(table, inner, &mut state);
         list.state = state;
     }
 
@@ -576,7 +595,7 @@ fn index_row<'a>(index: &'a CacheIndex, (largest, known): (u64, bool), look: Loo
     Row::from(vec![
         Cell::of(flags, 0, Cut::End),
         super::name_cell(index, look),
-        Cell::text(look.dim(index.digest.short())),
+        Cell::digest(look.dim(index.digest.short())),
         Cell::text(look.dim(index.form.map_or("?", |f| f.abbreviation()))),
         Cell::text(look.dim(summary.map_or("", |s| s.mode.name()))),
         number(summary.map(|s| s.records)),

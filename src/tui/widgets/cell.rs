@@ -15,6 +15,8 @@ pub enum Cut {
     End,
     /// Its middle goes: names differ at their ends.
     Middle,
+    /// Its end goes and nothing says so: digests.
+    Clip,
 }
 
 /// One cell.
@@ -52,6 +54,11 @@ impl<'a> Cell<'a> {
     /// A name: it loses its middle.
     pub fn name(name: impl Into<Span<'a>>) -> Self {
         Cell::of(vec![name.into()], 0, Cut::Middle)
+    }
+
+    /// A digest: what does not fit is left out without a sign.
+    pub fn digest(digest: impl Into<Span<'a>>) -> Self {
+        Cell::of(vec![digest.into()], 0, Cut::Clip)
     }
 
     /// Several parts, of which the one at `gives` is cut.
@@ -119,6 +126,7 @@ pub fn fit<'a>(parts: &[Span<'a>], gives: usize, cut: Cut, cells: usize, ellipsi
         let content = match cut {
             Cut::End => text::fit_end(&part.content, room, ellipsis).into_owned(),
             Cut::Middle => text::fit_middle(&part.content, room, ellipsis).into_owned(),
+            Cut::Clip => text::head(&part.content, room).to_owned(),
         };
         part.content = content.into();
     }

@@ -119,6 +119,9 @@ impl Pane<'_> {
 /// Draws `parts` from (`x`, `y`), at most `room` cells.
 fn put(x: u16, y: u16, parts: Vec<Span<'_>>, room: usize, (buffer, theme): (&mut Buffer, &Theme)) {
     let (mut at, end) = (x, x + room as u16);
+    let cells: usize = parts.iter().map(|part| crate::model::text::width(&part.content)).sum();
+    // The border's own colour must not shine through.
+    clear(Rect { x, y, width: cells.min(room) as u16, height: 1 }, buffer, theme);
     for part in parts {
         let left = usize::from(end.saturating_sub(at));
         at = buffer.set_stringn(at, y, &part.content, left, theme.text.patch(part.style)).0;

@@ -224,7 +224,15 @@ impl<T: Clone> Picker<T> {
             cells.push(Cell::text(Span::styled(&choice.key, theme.key)));
             Row::from(cells)
         };
-        let table = Table { columns: &columns, len: shown.len(), row: &row, sort: None, focused: true, marks: false };
+        let table = Table {
+            columns: &columns,
+            len: shown.len(),
+            row: &row,
+            sort: None,
+            focused: true,
+            marks: false,
+            stacked: false,
+        };
         table.draw(area, ink.buffer, &mut self.state, ink.theme, ink.glyphs);
     }
 }

@@ -170,19 +170,21 @@ pub struct Table<'a> {
     pub focused: bool,
     /// Whether rows can be marked: keeps a column free for that.
     pub marks: bool,
+    /// Whether a row takes two lines, for terminals too narrow for one.
+    pub stacked: bool,
 }
 
 /// Between columns.
 const GAP: u16 = 1;
-/// Narrower than this, a row takes two lines.
-const STACKED_BELOW: u16 = 56;
+/// Columns of this rank and above leave before others shrink.
+const SPARE: u8 = 6;
 
 impl Table<'_> {
     /// Draws heading and rows into `area`. The column before `area` belongs to the cursor's sign.
     pub fn draw(&self, area: Rect, buffer: &mut Buffer, state: &mut TableState, theme: &Theme, glyphs: &Glyphs) {
         let gutter = if self.marks { 2 } else { 0 };
         let inner = Rect { x: area.x + gutter, width: area.width.saturating_sub(gutter), ..area };
-        let stacked = inner.width < STACKED_BELOW && self.columns.len() > 2 && area.height > 4;
+        let stacked = self.stacked && self.columns.len() > 2 && area.height > 4;
         let widths = if stacked { stack(self.columns, inner.width) } else { fit(self.columns, inner.width) };
         let head = u16::from(area.height > 3 && !stacked && self.columns.iter().any(|c| !c.title.is_empty()));
         state.area = Rect { y: area.y + head, height: area.height - head.min(area.height), ..area };
@@ -282,18 +284,19 @@ fn least(column: &Column, tight: bool) -> u16 {
 /// Chooses the columns that have room in `room` cells and gives them their widths: first columns that can shrink do,
 /// then columns leave by rank.
 fn fit(columns: &[Column], room: u16) -> Vec<Place> {
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
+    let mut kept: Vec<usize> = (0..columns.len()).filter(|&c| least(&columns[c], false) > 0).collect();
     let need = |kept: &[usize], tight| -> u16 {
         let cells: u16 = kept.iter().map(|&c| least(&columns[c], tight)).sum();
         cells + GAP * (kept.len().max(1) as u16 - 1)
     };
-    let mut tight = need(&kept, false) > room;
+    let mut tight = false;
     while need(&kept, tight) > room {
-        let Some(at) = (0..kept.len()).filter(|&i| columns[kept[i]].rank > 0).max_by_key(|&i| columns[kept[i]].rank)
-        else {
-            break;
-        };
-        kept.remove(at);
+        let last = (0..kept.len()).max_by_key(|&i| columns[kept[i]].rank).filter(|&i| columns[kept[i]].rank > 0);
+        match last {
+            Some(at) if tight || columns[kept[at]].rank >= SPARE => drop(kept.remove(at)),
+            _ if !tight => tight = true,
+            _ => break,
+        }
     }
     tight &= need(&kept, false) > room;
     let growing = kept.iter().filter(|&&c| matches!(columns[c].width, Width::Grows(_))).count() as u16;
@@ -365,7 +368,15 @@ mod tests {
 
     fn drawn(area: Rect, len: usize, state: &mut TableState) -> Buffer {
         let mut buffer = Buffer::empty(Rect { x: 0, y: 0, width: area.right(), height: area.bottom() });
-        let table = Table { columns: &COLUMNS, len, row: &row, sort: Some((1, true)), focused: true, marks: false };
+        let table = Table {
+            columns: &COLUMNS,
+            len,
+            row: &row,
+            sort: Some((1, true)),
+            focused: true,
+            marks: false,
+            stacked: area.width < 40,
+        };
         table.draw(area, &mut buffer, state, &Theme::terminal(), &UNICODE);
         buffer
     }

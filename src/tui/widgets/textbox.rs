@@ -42,13 +42,20 @@ pub fn draw<'a>(len: usize, line: &dyn Fn(usize) -> Line<'a>, area: Rect, scroll
         }
         let mut skip = scroll.right;
         let mut x = area.x;
-        for span in line(number).spans {
+        let line = line(number);
+        let cut = line.width().saturating_sub(skip) > usize::from(area.width);
+        for span in line.spans {
             let width = text::width(&span.content);
             let content = text::tail(&span.content, width.saturating_sub(skip));
             skip = skip.saturating_sub(width);
             let room = usize::from(area.right().saturating_sub(x));
             let style = ink.theme.text.patch(ink.under).patch(span.style);
             x = ink.buffer.set_stringn(x, area.y + row, content, room, style).0;
+        }
+        if cut {
+            let dots = ink.glyphs.ellipsis;
+            let x = area.right().saturating_sub(text::width(dots) as u16).max(area.x);
+            ink.buffer.set_stringn(x, area.y + row, dots, usize::from(area.width), ink.theme.text.patch(ink.theme.dim));
         }
     }
 }

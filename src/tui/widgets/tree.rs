@@ -21,6 +21,8 @@ pub struct Branch {
     pub parent: Option<usize>,
     /// Whether it has children and they are hidden; `None` if it has none.
     pub folded: Option<bool>,
+    /// Whether it is in the middle of a straight run: one node goes on below it.
+    pub runs_on: bool,
     /// How far it is indented.
     pub depth: u32,
     joint: Joint,
@@ -77,12 +79,14 @@ impl Folds {
 /// The visible rows of `forest`. With `straight`, an only child stands below its parent without indenting, so that
 /// chains run straight and only branches indent.
 pub fn flatten(forest: &impl Forest, folds: &Folds, straight: bool) -> Vec<Branch> {
-    let root = |node| Branch { node, parent: None, folded: None, depth: 0, joint: Joint::Root, trunks: 0 };
+    let root =
+        |node| Branch { node, parent: None, folded: None, runs_on: false, depth: 0, joint: Joint::Root, trunks: 0 };
     let mut stack: Vec<Branch> = forest.roots().into_iter().rev().map(root).collect();
     let mut rows: Vec<Branch> = Vec::new();
     while let Some(mut branch) = stack.pop() {
         let children = forest.children(branch.node);
         branch.folded = (!children.is_empty()).then(|| folds.is_folded(branch.node));
+        branch.runs_on = straight && children.len() == 1 && branch.joint == Joint::Straight;
         let (row, last) = (rows.len(), children.len().saturating_sub(1));
         rows.push(branch);
         if branch.folded != Some(false) {
@@ -91,11 +95,11 @@ pub fn flatten(forest: &impl Forest, folds: &Folds, straight: bool) -> Vec<Branc
         let below = |(at, node): (usize, &usize)| {
             let parent = Some(row);
             if straight && last == 0 {
-                return Branch { node: *node, parent, folded: None, joint: Joint::Straight, ..branch };
+                return Branch { node: *node, parent, joint: Joint::Straight, ..branch };
             }
             let trunks = branch.trunks << 1 | u64::from(at < last);
             let joint = Joint::Hangs { last: at == last };
-            Branch { node: *node, parent, folded: None, depth: branch.depth + 1, joint, trunks }
+            Branch { node: *node, parent, folded: None, runs_on: false, depth: branch.depth + 1, joint, trunks }
         };
         stack.extend(children.iter().enumerate().map(below).rev());
     }
@@ -130,10 +134,11 @@ impl Branch {
         text
     }
 
-    /// The fold mark, or the sign of a leaf.
+    /// The fold mark, the line of a straight run, or the sign of a leaf.
     pub fn knob(&self, glyphs: &Glyphs) -> &'static str {
         match self.folded {
             None => glyphs.leaf,
+            Some(false) if self.runs_on => glyphs.border[5],
             Some(true) => glyphs.folded,
             Some(false) => glyphs.unfolded,
         }
@@ -170,6 +175,12 @@ mod tests {
         let folds = Folds::default();
         assert_eq!(drawn(&example(), &folds, true), ["▾0", "▾1", "├─▾2", "│ ·3", "└─▾4", "  ▾5", "  ├─·6", "  └─·7"]);
         assert_eq!(drawn(&example(), &folds, false)[..4], ["▾0", "└─▾1", "  ├─▾2", "  │ └─·3"]);
+    }
+
+    #[test]
+    fn the_middle_of_a_run_is_a_line() {
+        let chain = Plain(vec![vec![1], vec![2], vec![3], vec![]]);
+        assert_eq!(drawn(&chain, &Folds::default(), true), ["▾0", "│1", "│2", "·3"]);
     }
 
     #[test]

@@ -74,9 +74,8 @@ impl Preview {
         for tag in &index.tags {
             lines.push(look.fact("tag", vec![text::safe(tag).into_owned().into()]));
         }
-        let time = |t: Option<Timestamp>| t.map_or("unknown".to_owned(), units::rfc3339);
-        lines.push(look.fact("created", vec![time(index.created).into()]));
-        lines.push(look.fact("written", vec![time(index.modified).into()]));
+        lines.push(look.fact("created", look.time(index.created)));
+        lines.push(look.fact("written", look.time(index.modified)));
         if let Some(s) = &index.summary {
             let records = format!(
                 "{} ({} with a result, {} sinks, {} roots)",
@@ -108,19 +107,16 @@ impl Preview {
         let dot = format!(" {} ", look.glyphs.dot);
         let mut title =
             vec![look.state(version_state(index)), Span::raw(" "), Span::styled(version_name(index), theme.strong)];
-        let mut words = vec![index.digest.to_string()];
+        let mut words = vec![index.digest.short()];
         words.push(index.form.map_or("unreadable", |form| form.name()).to_owned());
         words.extend(index.summary.as_ref().map(|s| format!("mode={}", s.mode.name())));
         words.extend(self.facts.iter().map(|f| f.compressions.join("+")).filter(|c| !c.is_empty()));
         words.extend(index.time().map(|time| format!("{} old", age(look.shared.now, time))));
-        if width < 100 {
-            words[0] = index.digest.short();
-        }
         title.push(look.dim(format!("  {}", words.join(&dot))));
         let mut lines = vec![Line::from(title)];
         let Some(facts) = &self.facts else {
             lines.extend(problems(place, index, width, look));
-            lines.push(use_it(place, index, look));
+            lines.push(use_it(place, index, width, look));
             return lines;
         };
         lines.push(facts.sizes(index, look));
@@ -131,7 +127,7 @@ impl Preview {
         let room = height.saturating_sub(lines.len() + 3);
         lines.extend(facts.layers(room.min(3), width, look));
         lines.push(facts.lineage(look));
-        lines.push(use_it(place, index, look));
+        lines.push(use_it(place, index, width, look));
         if !is_damaged(index) {
             lines.extend(problems(place, index, width, look));
         }
@@ -194,13 +190,13 @@ impl Facts {
 
     fn sharing(&self, index: &CacheIndex, look: Look<'_>) -> Line<'static> {
         let mut says: Vec<Span<'static>> = vec![look.bytes(index.exclusive_bytes).into()];
-        if let Some((name, most)) = self.shares.first() {
+        if !self.shares.is_empty() {
             says.push(look.dim("   shared "));
             says.push(look.bytes(index.shared_bytes).into());
-            says.push(look.dim(format!(" with {name} ({})", look.bytes(*most))));
-            if self.shares.len() > 1 {
-                says.push(look.dim(format!(" and {} more", self.shares.len() - 1)));
-            }
+            let names: Vec<&str> = self.shares.iter().take(3).map(|(name, _)| name.as_str()).collect();
+            let more = self.shares.len() - names.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            says.push(look.dim(format!(" with {}{more}", names.join(", "))));
         } else {
             says.push(look.dim("   shares nothing with other versions"));
         }
@@ -234,9 +230,13 @@ impl Facts {
     }
 }
 
-fn use_it(place: &Place, index: &CacheIndex, look: Look<'_>) -> Line<'static> {
+fn use_it(place: &Place, index: &CacheIndex, width: usize, look: Look<'_>) -> Line<'static> {
     match place.location.cache_from(Some(index.digest), index.name()) {
-        Ok(line) => look.fact("use it", vec![format!("--cache-from {}", text::shell_quote(&line)).into()]),
+        Ok(line) => {
+            let all = format!("--cache-from {}", text::shell_quote(&line));
+            let shown = text::fit_end(&all, width.saturating_sub(21), look.glyphs.ellipsis).into_owned();
+            look.fact("use it", vec![shown.into(), look.dim("  y f copies")])
+        }
         Err(error) => look.fact("use it", vec![look.dim(error_line(&error))]),
     }
 }

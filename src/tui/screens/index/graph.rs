@@ -337,7 +337,9 @@ impl Graph {
                     facts.cache.records[parent.record].inputs.get(input)?.get(n)?.selector.as_deref()
                 });
                 if let Some(selector) = selector {
-                    parts.push(look.dim(format!("  only {}", text::safe(selector))));
+                    // Most are digests: their beginning tells them apart.
+                    let short = text::head(selector.strip_prefix("sha256:").unwrap_or(selector), 8);
+                    parts.push(look.dim(format!("  only {}", text::safe(short))));
                 }
                 let size = facts.top_of[thing].and_then(|layer| facts.cache.layers[layer].size);
                 let result = if facts.top_of[thing].is_some() { look.size(size) } else { Cell::empty() };
@@ -482,8 +484,8 @@ impl Tab for Graph {
             let row = |n: usize| self.rows.get(n).map_or_else(Row::default, |branch| self.row(branch, facts, look));
             let columns: &[Column] = if self.kind == Kind::Layers { &LAYER_COLUMNS } else { &RECORD_COLUMNS };
             let (len, focused) = (self.rows.len(), !self.focus_preview);
-            let table = Table { columns, len, row: &row, sort: None, focused, marks: false };
-            canvas.table(&table, inner, &mut state);
+            let table = Table { columns, len, row: &row, sort: None, focused, marks: false, stacked: false };
+            canvas.table(table, inner, &mut state);
             self.state = state;
         }
         if let Some(area) = preview {
@@ -492,7 +494,11 @@ impl Tab for Graph {
             let focused = self.focus_preview;
             let pane = Pane { number: Some(2), title: vec![title.into()], focused, ..Pane::default() };
             let inner = canvas.pane(&pane, area);
-            let lines = self.details(facts, usize::from(inner.width), look);
+            let wide = usize::from(inner.width);
+            let lines = match self.current().filter(|_| self.kind == Kind::Layers && inner.height < 6 && wide >= 56) {
+                Some(layer) => layers::brief(layer, facts, wide, look),
+                None => self.details(facts, wide, look),
+            };
             canvas.lines(&lines, inner, &mut self.scroll);
         }
     }
@@ -514,8 +520,9 @@ impl Tab for Graph {
                 let cut = if self.seats.seats.len() >= MOST { "; too large to draw whole" } else { "" };
                 let sinks = facts.graph.sinks().len();
                 format!(
-                    "{}, {sinks} results of the build; {near} of this family{cut}",
-                    count(facts.cache.records.len(), "record")
+                    "{}, {}; {near} of this family{cut}",
+                    count(facts.cache.records.len(), "record"),
+                    count(sinks, "result")
                 )
             }
         }

@@ -7,7 +7,6 @@ use crate::model::cache::{Compression, Outcome};
 use crate::model::filter;
 use crate::model::inventory::State;
 use crate::model::rows::LayerRow;
-use crate::model::units;
 use crate::tui::keys::Action;
 use crate::tui::list::{Clicked, List, Source};
 use crate::tui::screen::{Answer, Canvas, Context, Jump, Look, Mouse, Request, Search, bytes, count, thousands};
@@ -44,12 +43,12 @@ const ORDERS: [(&str, u8); 6] = [
 const COLUMNS: [Column; 9] = [
     Column::new("#", Width::Cells(4)).right().sort(by::NUMBER),
     Column::new("", Width::Cells(1)).rank(6),
-    Column::new("step", Width::Grows(14)).sort(by::STEP),
+    Column::new("step", Width::Grows(26)).sort(by::STEP),
     Column::new("from", Width::Cells(7)).rank(5),
     Column::new("digest", Width::Shrinks(12, 8)),
     Column::new("comp", Width::Cells(7)).rank(4).sort(by::COMPRESSION),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
-    Column::new("", Width::Cells(10)).rank(2),
+    Column::new("", Width::Cells(8)).rank(2),
     Column::new("ref", Width::Cells(3)).right().rank(3).sort(by::REFERRERS),
 ];
 
@@ -104,7 +103,7 @@ impl Layers {
             Cell::text(state),
             Cell::of(step, 0, Cut::End),
             Cell::text(look.dim(source)),
-            Cell::text(look.dim(layer.blob.short())),
+            Cell::digest(look.dim(layer.blob.short())),
             Cell::text(look.dim(short(layer.compression))),
             look.size(layer.size),
             Cell::bar(layer.size.unwrap_or(0), facts.largest),
@@ -156,6 +155,33 @@ fn short(compression: Compression) -> &'static str {
     }
 }
 
+/// What matters most of one layer, in four lines for a low pane.
+pub(super) fn brief(number: usize, facts: &Facts, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
+    let Some(layer) = facts.cache.layers.get(number) else { return Vec::new() };
+    let dot = format!(" {} ", look.glyphs.dot);
+    let mut lines = Vec::new();
+    match &facts.steps[number] {
+        Some(name) => {
+            let step = crate::model::text::safe(&name.step).into_owned();
+            let room = width.saturating_sub(11 + name.source.name().len());
+            let step = crate::model::text::fit_end(&step, room, look.glyphs.ellipsis).into_owned();
+            lines.push(look.fact("step", vec![step.into(), look.dim(format!("  {}", name.source.name()))]));
+        }
+        None => lines.push(look.fact("step", vec![look.dim("nothing tells")])),
+    }
+    lines.push(look.fact("digest", vec![layer.blob.to_string().into()]));
+    let mut words = vec![layer.size.map_or("size unknown".to_owned(), |n| format!("{} B", thousands(n)))];
+    words.push(layer.compression.name().to_owned());
+    words.push(layer.parent.map_or("no parent".to_owned(), |parent| format!("on #{parent}")));
+    words.push(if facts.min[number] { "in mode=min".to_owned() } else { "not in mode=min".to_owned() });
+    words.extend(layer.created.map(|time| format!("{} old", crate::tui::screen::age(look.shared.now, time))));
+    lines.push(look.fact("size", vec![words.join(&dot).into()]));
+    if let Some(inventory) = &facts.inventory {
+        lines.push(look.fact("used by", vec![used_by(inventory, &layer.blob, 6).into()]));
+    }
+    lines
+}
+
 /// Everything known of one layer.
 pub(super) fn details(number: usize, facts: &Facts, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
     let Some(layer) = facts.cache.layers.get(number) else { return Vec::new() };
@@ -183,19 +209,15 @@ pub(super) fn details(number: usize, facts: &Facts, width: usize, look: Look<'_>
     }
     let media = crate::model::text::safe(&layer.media_type).into_owned();
     lines.extend(wrapped("media", media.rsplit('.').next().unwrap_or(&media), width, look));
-    lines.push(look.fact("created", vec![layer.created.map_or("unknown".to_owned(), units::rfc3339).into()]));
+    lines.push(look.fact("created", look.time(layer.created)));
     let depth = facts.forest.depth(number);
     let parent = layer.parent.map_or("none".to_owned(), |p| format!("#{p}, {} deep", depth));
     lines.push(look.fact("parent", vec![parent.into()]));
     let above = facts.forest.children(number).len();
     if above > 0 {
         let weight = facts.forest.subtree_bytes(number).saturating_sub(layer.size.unwrap_or(0));
-        lines.push(look.fact(
-            "above",
-            vec![
-                format!("{} with {}", count(above, "branch").replace("branchs", "branches"), look.bytes(weight)).into(),
-            ],
-        ));
+        lines
+            .push(look.fact("above", vec![format!("{}, {} in all", count(above, "layer"), look.bytes(weight)).into()]));
     }
     let records: Vec<String> = facts.records_of[number].iter().take(6).map(|r| format!("#{r}")).collect();
     if !records.is_empty() {
@@ -359,8 +381,8 @@ impl Tab for Layers {
                     Row { marked, ..self.row(number, facts, look) }
                 };
                 let (len, sort, focused) = (self.list.len(), Some(self.list.sort), self.focus == 1);
-                let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true };
-                canvas.table(&table, inner, &mut state);
+                let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true, stacked: false };
+                canvas.table(table, inner, &mut state);
                 self.list.state = state;
             }
         }
@@ -369,7 +391,11 @@ impl Tab for Layers {
             let title = self.current().map_or("layer".to_owned(), |layer| format!("layer #{layer}"));
             let pane = Pane { number: Some(2), title: vec![title.into()], focused: self.focus == 2, ..Pane::default() };
             let inner = canvas.pane(&pane, area);
-            let lines = self.details(facts, usize::from(inner.width), look);
+            let wide = usize::from(inner.width);
+            let lines = match self.current() {
+                Some(layer) if inner.height < 6 && wide >= 56 => brief(layer, facts, wide, look),
+                _ => self.details(facts, wide, look),
+            };
             canvas.lines(&lines, inner, &mut self.scroll);
         }
         if below > 0 || (zoomed && self.focus == 3) {

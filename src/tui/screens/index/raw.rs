@@ -242,8 +242,16 @@ impl Tab for RawTab {
         let mut state = std::mem::take(&mut self.state);
         let rows = &self.rows;
         let row = |n: usize| rows.get(n).map_or_else(Row::default, |branch| RawTab::row(&tree, branch, &word, look));
-        let table = Table { columns: &COLUMNS, len: rows.len(), row: &row, sort: None, focused: true, marks: false };
-        canvas.table(&table, inner, &mut state);
+        let table = Table {
+            columns: &COLUMNS,
+            len: rows.len(),
+            row: &row,
+            sort: None,
+            focused: true,
+            marks: false,
+            stacked: false,
+        };
+        canvas.table(table, inner, &mut state);
         self.state = state;
     }
 

@@ -6,7 +6,7 @@ use super::{TABS, Tab};
 use crate::error::Result;
 use crate::model::filter;
 use crate::model::rows::RecordRow;
-use crate::model::{text, units};
+use crate::model::text;
 use crate::tui::keys::Action;
 use crate::tui::list::{Clicked, List, Source};
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, count};
@@ -35,8 +35,8 @@ const ORDERS: [(&str, u8); 5] =
 const COLUMNS: [Column; 7] = [
     Column::new("#", Width::Cells(5)).right().sort(by::NUMBER),
     Column::new("digest", Width::Shrinks(12, 8)),
-    Column::new("result", Width::Grows(14)).sort(by::STEP),
-    Column::new("inputs", Width::Cells(14)).rank(2).sort(by::INPUTS),
+    Column::new("result", Width::Grows(24)).sort(by::STEP),
+    Column::new("inputs", Width::Cells(12)).rank(2).sort(by::INPUTS),
     Column::new("used by", Width::Cells(7)).right().rank(3).sort(by::USERS),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
     Column::new("age", Width::Cells(5)).right().rank(4),
@@ -87,7 +87,7 @@ impl Records {
         let users = if dependents == 0 { look.dim("sink") } else { Span::raw(dependents.to_string()) };
         Row::from(vec![
             Cell::text(look.dim(number.to_string())),
-            Cell::text(record.digest.short()),
+            Cell::digest(record.digest.short()),
             Cell::of(result, gives, Cut::End),
             Cell::text(inputs),
             Cell::text(users),
@@ -123,9 +123,7 @@ pub(super) fn details(number: usize, facts: &Facts, width: usize, look: Look<'_>
         lines.extend(wrapped("result", &outcome_words(outcome), width, look));
         let (crate::model::cache::Outcome::Layer { created, .. } | crate::model::cache::Outcome::Chain { created, .. }) =
             outcome;
-        if let Some(created) = created {
-            lines.push(look.fact("", vec![look.dim(units::rfc3339(*created))]));
-        }
+        lines.push(look.fact("", look.time(*created)));
     }
     if record.results.is_empty() {
         lines.push(look.fact("result", vec![look.dim("not kept")]));
@@ -239,8 +237,8 @@ impl Tab for Records {
                 Row { marked, ..Records::row(number, facts, look) }
             };
             let (len, sort, focused) = (self.list.len(), Some(self.list.sort), !self.focus_preview);
-            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true };
-            canvas.table(&table, inner, &mut state);
+            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true, stacked: false };
+            canvas.table(table, inner, &mut state);
             self.list.state = state;
         }
         if let Some(area) = preview {
@@ -256,11 +254,11 @@ impl Tab for Records {
     fn status(&self, facts: &Facts, _shared: &Shared) -> String {
         let Some(s) = facts.index().and_then(|index| index.summary.as_ref()) else { return String::new() };
         format!(
-            "{}  {} with a result  {} roots  {} sinks  mode={}",
+            "{}  {} with a result  {}  {}  mode={}",
             count(s.records, "record"),
             s.records_with_result,
-            s.roots,
-            s.sinks,
+            count(s.roots, "root"),
+            count(s.sinks, "sink"),
             s.mode.name()
         )
     }

@@ -99,7 +99,7 @@ impl Versions {
         Row::from(vec![
             Cell::of(flags, 0, crate::tui::widgets::cell::Cut::End),
             name_cell(index, look),
-            Cell::text(look.dim(index.digest.short())),
+            Cell::digest(look.dim(index.digest.short())),
             Cell::text(index.summary.as_ref().map_or(String::new(), |s| s.layers.to_string())),
             look.size(size),
             delta,
@@ -234,8 +234,8 @@ impl Tab for Versions {
             Row { marked, ..self.row(index, facts, look) }
         };
         let (len, sort) = (self.list.len(), Some(self.list.sort));
-        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: true };
-        canvas.table(&table, inner, &mut state);
+        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: true, stacked: false };
+        canvas.table(table, inner, &mut state);
         self.list.state = state;
     }
 
