@@ -113,11 +113,6 @@ impl<K: Copy + Eq + Hash> List<K> {
         if self.len() == self.total { position } else { format!("{position} of {}", self.total) }
     }
 
-    /// For the scroll bar: first row shown, rows shown, all rows.
-    pub fn scroll(&self) -> (usize, usize, usize) {
-        (self.state.offset(), self.state.visible(), self.len())
-    }
-
     /// Puts the cursor on the thing known by `key` now or as soon as it is there.
     pub fn aim(&mut self, key: K) {
         self.cursor = Some(key);

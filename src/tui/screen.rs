@@ -14,7 +14,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::shared::{PlaceId, Shared, Target, Tone};
 use crate::tui::theme::Theme;
 use crate::tui::widgets::cell::{Cell, Cut, Ink};
-use crate::tui::widgets::frame::Pane;
+use crate::tui::widgets::frame::{Pane, thumb};
 use crate::tui::widgets::header::spinner;
 use crate::tui::widgets::picker::Choice;
 use crate::tui::widgets::table::{Table, TableState};
@@ -268,12 +268,15 @@ impl Canvas<'_> {
     /// Draws a table; in narrow terminals its rows take two lines.
     pub fn table(&mut self, mut table: Table<'_>, area: Rect, state: &mut TableState) {
         table.stacked = self.size.0 < 60;
+        let len = table.len;
         table.draw(area, self.buffer, state, self.look.theme, self.look.glyphs);
+        thumb(area, (state.offset(), state.visible(), len), self.buffer, self.look.glyphs);
     }
 
     /// Draws lines that scroll.
     pub fn lines(&mut self, lines: &[Line<'static>], area: Rect, scroll: &mut Scroll) {
         textbox::draw(lines.len(), &|n| lines[n].clone(), area, scroll, &mut self.ink());
+        thumb(area, (scroll.down, scroll.height, lines.len()), self.buffer, self.look.glyphs);
     }
 
     /// Says why there is nothing: the first line plainly, the others dim below it.

@@ -204,8 +204,11 @@ impl Run {
         let alike = |text: &str| text.chars().next_back();
         let narrow = usize::from(self.cells) == self.text.chars().count()
             && usize::from(next.cells) == next.text.chars().count();
-        // Shapes join only with the same shape; wide and combining signs stand alone.
+        // Shapes join only with the same shape; wide and combining signs stand alone; so does every word, as some
+        // viewers know no text lengths.
+        let blank = |text: &str| text.trim().is_empty();
         same && narrow
+            && blank(&self.text) == blank(&next.text)
             && self.block == next.block
             && (!self.block || alike(&self.text) == alike(&next.text) && joint(&next.text, 0.0, 0.0).is_none())
     }

@@ -5,7 +5,7 @@ use crate::model::text;
 use crate::tui::screen::{Answer, Mouse, Question};
 use crate::tui::shared::error_line;
 use crate::tui::widgets::cell::Ink;
-use crate::tui::widgets::frame::{Pane, centred, clear};
+use crate::tui::widgets::frame::{Pane, centred, clear, thumb};
 use crate::tui::widgets::input::{Input, Typed};
 use crate::tui::widgets::picker::{Choice, Picked, Picker};
 use crate::tui::widgets::textbox::{self, Scroll};
@@ -139,18 +139,17 @@ impl Reading {
         self.area = centred(area, width.min(area.width), (self.lines.len() as u16).saturating_add(2).min(limit));
         clear(self.area, ink.buffer, ink.theme);
         let copies = if self.copies.is_some() { "y copies" } else { "" };
-        let scrolls = (self.scroll.down, usize::from(self.area.height.saturating_sub(2)), self.lines.len());
         let pane = Pane {
             title: vec![Span::raw(self.title.clone())],
             note: vec![Span::styled(copies, ink.theme.dim)].into_iter().filter(|s| !s.content.is_empty()).collect(),
             position: "esc closes".to_owned(),
             focused: true,
-            scroll: Some(scrolls),
             ..Pane::default()
         };
         let inner = pane.draw(self.area, ink.buffer, ink.theme, ink.glyphs);
         let lines = &self.lines;
         textbox::draw(lines.len(), &|n| lines[n].clone(), inner, &mut self.scroll, ink);
+        thumb(inner, (self.scroll.down, self.scroll.height, lines.len()), ink.buffer, ink.glyphs);
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<bool> {

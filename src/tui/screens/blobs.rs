@@ -329,7 +329,6 @@ impl Screen for Blobs {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: !self.focus_preview,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, list_area);

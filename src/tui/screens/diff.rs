@@ -377,7 +377,6 @@ impl Screen for Comparison {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: true,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);

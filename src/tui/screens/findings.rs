@@ -240,7 +240,6 @@ impl Screen for Findings {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: true,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, list_area);

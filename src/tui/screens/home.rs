@@ -475,7 +475,6 @@ impl Home {
             title: vec![Span::raw("locations")],
             position: if len > 1 { position(self.places.selected(), len) } else { String::new() },
             focused,
-            scroll: Some((self.places.offset(), self.places.visible(), len)),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);
@@ -515,7 +514,6 @@ impl Home {
             note: filter_note(list, look),
             position: list.position(),
             focused,
-            scroll: Some(list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);

@@ -186,7 +186,6 @@ impl Screen for Logs {
             note,
             position: count(len, "line"),
             focused: true,
-            scroll: Some((self.scroll.down, self.scroll.height, len)),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);

@@ -23,8 +23,6 @@ pub struct Pane<'a> {
     pub position: String,
     /// Whether it has the focus.
     pub focused: bool,
-    /// What is scrolled: the first row shown, rows shown, all rows.
-    pub scroll: Option<(usize, usize, usize)>,
 }
 
 impl Pane<'_> {
@@ -37,7 +35,6 @@ impl Pane<'_> {
         self.sides(area, buffer, line, glyphs);
         self.top(area, buffer, theme, glyphs);
         self.bottom(area, buffer, theme, glyphs);
-        self.thumb(area, buffer, line, glyphs);
         area.inner(Margin { horizontal: 2, vertical: 1 })
     }
 
@@ -101,17 +98,20 @@ impl Pane<'_> {
             put(area.x + 1, y, fit(&parts, self.note.len(), Cut::End, room, glyphs.ellipsis), room, (buffer, theme));
         }
     }
+}
 
-    fn thumb(&self, area: Rect, buffer: &mut Buffer, style: Style, glyphs: &Glyphs) {
-        let Some((first, shown, all)) = self.scroll.filter(|(_, shown, all)| shown < all) else { return };
-        let track = usize::from(area.height.saturating_sub(2));
-        if track == 0 {
-            return;
-        }
-        let length = (track * shown / all).clamp(1, track);
-        let start = (track - length) * first / (all - shown).max(1);
-        for i in start..(start + length).min(track) {
-            buffer[(area.right() - 1, area.y + 1 + i as u16)].set_symbol(glyphs.thumb).set_style(style);
+/// Draws the thumb of a scroll bar over the right border of the pane around `inner`: the first row shown, rows shown,
+/// all rows. Nothing if all are shown.
+pub fn thumb(inner: Rect, (first, shown, all): (usize, usize, usize), buffer: &mut Buffer, glyphs: &Glyphs) {
+    let track = usize::from(inner.height);
+    if shown >= all || track == 0 {
+        return;
+    }
+    let length = (track * shown / all).clamp(1, track);
+    let start = (track - length) * first.min(all - shown) / (all - shown);
+    for i in start..(start + length).min(track) {
+        if let Some(cell) = buffer.cell_mut((inner.right() + 1, inner.y + i as u16)) {
+            cell.set_symbol(glyphs.thumb);
         }
     }
 }
@@ -152,20 +152,15 @@ mod tests {
     fn lines(pane: &Pane<'_>, width: u16, height: u16, glyphs: &Glyphs) -> Vec<String> {
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
-        pane.draw(area, &mut buffer, &Theme::terminal(), glyphs);
+        let inner = pane.draw(area, &mut buffer, &Theme::terminal(), glyphs);
+        thumb(inner, (0, 2, 9), &mut buffer, glyphs);
         let line = |y| (0..width).map(|x| buffer[(x, y)].symbol()).collect();
         (0..height).map(line).collect()
     }
 
     #[test]
     fn a_pane_shows_title_tabs_and_position() {
-        let pane = Pane {
-            number: Some(2),
-            title: vec!["indexes".into()],
-            position: "3/9".into(),
-            scroll: Some((0, 2, 9)),
-            ..Pane::default()
-        };
+        let pane = Pane { number: Some(2), title: vec!["indexes".into()], position: "3/9".into(), ..Pane::default() };
         assert_eq!(
             lines(&pane, 24, 4, &UNICODE),
             [

@@ -471,7 +471,6 @@ impl Tab for Graph {
             note,
             position: position(self.state.selected(), self.rows.len()),
             focused: !self.focus_preview,
-            scroll: Some((self.state.offset(), self.state.visible(), self.rows.len())),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, graph);

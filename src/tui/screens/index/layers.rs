@@ -365,7 +365,6 @@ impl Tab for Layers {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: self.focus == 1,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         if !zoomed || self.focus == 1 {
@@ -473,14 +472,8 @@ impl Layers {
         let (lines, at) = self.chain(facts, look, usize::from(area.width));
         let outside = facts.cache.layers.len() - lines.len().min(facts.cache.layers.len());
         let note = if outside > 0 { vec![look.dim(format!("{outside} more outside this chain"))] } else { Vec::new() };
-        let pane = Pane {
-            number: Some(3),
-            title: vec![title.into()],
-            note,
-            focused: self.focus == 3,
-            scroll: Some((self.chain_scroll.down, self.chain_scroll.height, lines.len())),
-            ..Pane::default()
-        };
+        let pane =
+            Pane { number: Some(3), title: vec![title.into()], note, focused: self.focus == 3, ..Pane::default() };
         let inner = canvas.pane(&pane, area);
         if self.focus != 3 {
             self.chain_scroll.height = usize::from(inner.height);

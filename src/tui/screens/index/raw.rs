@@ -227,7 +227,6 @@ impl Tab for RawTab {
             note,
             position: position(self.state.selected(), self.rows.len()),
             focused: true,
-            scroll: Some((self.state.offset(), self.state.visible(), self.rows.len())),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);

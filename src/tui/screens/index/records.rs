@@ -223,7 +223,6 @@ impl Tab for Records {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: !self.focus_preview,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, list_area);

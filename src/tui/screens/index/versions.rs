@@ -215,7 +215,6 @@ impl Tab for Versions {
             note: filter_note(&self.list, look),
             position: self.list.position(),
             focused: true,
-            scroll: Some(self.list.scroll()),
             ..Pane::default()
         };
         let inner = canvas.pane(&pane, area);
