@@ -177,8 +177,11 @@ pub(super) fn records(raw: Vec<RawRecord>, layers: usize) -> Result<Vec<Record>>
         let wrong = |what: &str, is: i64, of: usize| {
             Error::corrupt(format!("record {index} has {what} {is}, but there are {of}"))
         };
-        let mut inputs = Vec::new();
-        for (number, alternatives) in raw.inputs.unwrap_or_default().into_iter().enumerate() {
+        // A large cache has a hundred thousand records of one input and one result each, so no list may keep room to
+        // grow: what a parser leaves behind would be most of the memory.
+        let raw_inputs = raw.inputs.unwrap_or_default();
+        let mut inputs = Vec::with_capacity(raw_inputs.len());
+        for (number, alternatives) in raw_inputs.into_iter().enumerate() {
             let alternatives = alternatives.unwrap_or_default();
             if alternatives.is_empty() {
                 return Err(Error::corrupt(format!("record {index} has no alternative for input {number}")));
@@ -187,14 +190,19 @@ pub(super) fn records(raw: Vec<RawRecord>, layers: usize) -> Result<Vec<Record>>
                 Some(record) => Ok(Link { record, selector: l.selector.filter(|s| !s.is_empty()) }),
                 None => Err(wrong("a link to record", l.link, count)),
             };
-            inputs.push(alternatives.into_iter().map(link).collect::<Result<Vec<Link>>>()?);
+            let mut links = Vec::with_capacity(alternatives.len());
+            for alternative in alternatives {
+                links.push(link(alternative)?);
+            }
+            inputs.push(links);
         }
-        let mut results = Vec::new();
-        for result in raw.layers.unwrap_or_default() {
+        let (raw_layers, raw_chains) = (raw.layers.unwrap_or_default(), raw.chains.unwrap_or_default());
+        let mut results = Vec::with_capacity(raw_layers.len() + raw_chains.len());
+        for result in raw_layers {
             let layer = in_range(result.layer, layers).ok_or_else(|| wrong("layer", result.layer, layers))?;
             results.push(Outcome::Layer { layer, created: result.created_at.time() });
         }
-        for chain in raw.chains.unwrap_or_default() {
+        for chain in raw_chains {
             let entry = |&l: &i64| in_range(l, layers).ok_or_else(|| wrong("a chain with layer", l, layers));
             let entries = chain.layers.unwrap_or_default().iter().map(entry).collect::<Result<Vec<usize>>>()?;
             results.push(Outcome::Chain { layers: entries, created: chain.created_at.time() });
@@ -237,12 +245,14 @@ fn in_range(index: i64, count: usize) -> Option<usize> {
 
 /// How a layer of this media type is packed; estargz is told apart by its annotations, not here.
 pub(super) fn compression(media_type: &str) -> Compression {
-    let media_type = media_type.to_ascii_lowercase();
-    if media_type.ends_with("+gzip") || media_type.ends_with(".gzip") {
+    let tail = media_type.as_bytes();
+    let ends =
+        |end: &str| tail.len() >= end.len() && tail[tail.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes());
+    if ends("+gzip") || ends(".gzip") {
         Compression::Gzip
-    } else if media_type.ends_with("+zstd") || media_type.ends_with(".zstd") {
+    } else if ends("+zstd") || ends(".zstd") {
         Compression::Zstd
-    } else if media_type.ends_with(".tar") {
+    } else if ends(".tar") {
         Compression::Uncompressed
     } else {
         Compression::Unknown

@@ -2,7 +2,7 @@
 //! any real backend. It never touches a disk or a network.
 
 use super::{
-    BlobEntry, BlobReader, Capabilities, DOCUMENT_LIMIT, Expected, Frees, Listing, Reference, References, Store,
+    BlobEntry, BlobReader, Capabilities, DOCUMENT_LIMIT, Expected, Frees, Listing, Opaque, Reference, References, Store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
@@ -111,7 +111,12 @@ impl Store for Memory {
         Ok(References { items: contents.names.iter().map(reference).collect(), findings: Vec::new() })
     }
 
-    async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
+    async fn blobs(
+        &self,
+        progress: &Progress,
+        _opaque: &Arc<Opaque>,
+        batches: mpsc::Sender<Vec<BlobEntry>>,
+    ) -> Result<Listing> {
         let all: Vec<BlobEntry> = self.lock().blobs.iter().map(|(digest, bytes)| entry(*digest, bytes)).collect();
         // Small batches, so that readers which expect a single one fail here and not on a large cache.
         for batch in all.chunks(3) {

@@ -26,11 +26,31 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::Digest as _;
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
 /// Bytes of a blob, streamed. Dropping it stops the transfer.
 pub type BlobReader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Blobs that a listing need not look into: layers of manifests that have been read. Whoever decodes adds to it while the
+/// listing goes on, since most blobs of a grown cache are layers of several versions.
+#[derive(Debug, Default)]
+pub struct Opaque(RwLock<HashSet<Digest>>);
+
+impl Opaque {
+    /// Adds blobs.
+    pub fn extend(&self, digests: impl IntoIterator<Item = Digest>) {
+        // A set is whole between any two insertions, so a panic elsewhere leaves it usable.
+        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(digests);
+    }
+
+    /// Whether `digest` is among them.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(digest)
+    }
+}
 
 /// What a backend can do. Keys are greyed out, commands refused and conformance cases chosen by this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,9 +178,14 @@ pub trait Store: Send + Sync {
     }
 
     /// Lists all blobs in batches, in no order, each once, into `batches`. Adds each to `progress` and stops when it is
-    /// cancelled. A blob that vanishes while being listed is left out.
-    async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
-        let _ = (progress, batches);
+    /// cancelled. A blob that vanishes while being listed is left out. Documents that are `opaque` may be left unread.
+    async fn blobs(
+        &self,
+        progress: &Progress,
+        opaque: &Arc<Opaque>,
+        batches: mpsc::Sender<Vec<BlobEntry>>,
+    ) -> Result<Listing> {
+        let _ = (progress, opaque, batches);
         Err(self.unsupported("listing blobs"))
     }
 

@@ -6,6 +6,7 @@ use crate::format::cacheconfig::Config;
 use crate::format::document::{self, Document};
 use crate::format::envelope::{Descriptor, Envelope};
 use crate::format::image::ImageConfig;
+use crate::model::cache::Compression;
 use crate::model::digest::Digest;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
@@ -64,6 +65,15 @@ impl Decoded {
             }
         }
         decoded
+    }
+
+    /// Blobs that are layers, by what manifests say of them.
+    pub fn layers(&self) -> impl Iterator<Item = Digest> {
+        let layers = self.manifests.values().flat_map(|m| match &m.envelope {
+            Envelope::Cache { layers, .. } | Envelope::Image { layers, .. } => layers.as_slice(),
+            Envelope::Images { .. } => &[],
+        });
+        layers.filter(|l| l.compression() != Compression::Unknown).map(|l| l.digest)
     }
 
     /// Takes in what another batch brought.

@@ -9,7 +9,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::progress::Progress;
-use crate::store::{BlobEntry, Listing, References, Store};
+use crate::store::{BlobEntry, Listing, Opaque, References, Store};
 use decode::Decoded;
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -78,7 +78,10 @@ async fn look(
     if store.capabilities().list_blobs {
         let (sender, mut batches) = mpsc::channel(8);
         let (lister, counter) = (store.clone(), progress.clone());
-        let lister = tokio::spawn(async move { lister.blobs(&counter, sender).await });
+        let opaque = Arc::new(Opaque::default());
+        opaque.extend(seen.decoded.layers());
+        let known = opaque.clone();
+        let lister = tokio::spawn(async move { lister.blobs(&counter, &known, sender).await });
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let mut decoding = JoinSet::new();
         while let Some(mut batch) = batches.recv().await {
@@ -90,7 +93,12 @@ async fn look(
                 take_in(&mut seen.decoded, done.map_err(broke_off)?, references, &found).await;
             }
             if !documents.is_empty() {
-                decoding.spawn_blocking(move || Decoded::read(&documents));
+                let opaque = opaque.clone();
+                decoding.spawn_blocking(move || {
+                    let decoded = Decoded::read(&documents);
+                    opaque.extend(decoded.layers());
+                    decoded
+                });
             }
         }
         while let Some(done) = decoding.join_next().await {

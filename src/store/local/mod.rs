@@ -3,7 +3,7 @@
 
 mod scan;
 
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Reference, References, Store};
+use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Opaque, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::{self, IndexEntry, IndexJson};
 use crate::model::digest::Digest;
@@ -198,8 +198,13 @@ impl Store for Local {
         }
     }
 
-    async fn blobs(&self, progress: &Progress, batches: mpsc::Sender<Vec<BlobEntry>>) -> Result<Listing> {
-        scan::scan(&self.folder, progress, batches).await
+    async fn blobs(
+        &self,
+        progress: &Progress,
+        opaque: &Arc<Opaque>,
+        batches: mpsc::Sender<Vec<BlobEntry>>,
+    ) -> Result<Listing> {
+        scan::scan(&self.folder, progress, opaque, batches).await
     }
 
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {

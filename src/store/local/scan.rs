@@ -7,7 +7,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::Leftover;
 use crate::progress::Progress;
-use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing};
+use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque};
 use rustix::fd::OwnedFd;
 use rustix::fs::{self as sys, AtFlags, Dir, FileType, Mode};
 use rustix::io::Errno;
@@ -27,6 +27,7 @@ const SNIFF: usize = 512;
 pub(super) async fn scan(
     folder: &Arc<Folder>,
     progress: &Progress,
+    opaque: &Arc<Opaque>,
     batches: mpsc::Sender<Vec<BlobEntry>>,
 ) -> Result<Listing> {
     let names = {
@@ -45,6 +46,7 @@ pub(super) async fn scan(
                 digests: digests.clone(),
                 next: next.clone(),
                 progress: progress.clone(),
+                opaque: opaque.clone(),
             };
             let batches = batches.clone();
             blocking(move || work.run(&batches))
@@ -156,6 +158,7 @@ struct Worker {
     digests: Arc<Vec<Digest>>,
     next: Arc<AtomicUsize>,
     progress: Progress,
+    opaque: Arc<Opaque>,
 }
 
 impl Worker {
@@ -172,7 +175,7 @@ impl Worker {
             let mut batch = Vec::with_capacity(BATCH);
             let mut bytes = 0;
             for digest in rest.iter().take(BATCH) {
-                if let Some(entry) = look(blobs, digest, &mut findings) {
+                if let Some(entry) = look(blobs, digest, &self.opaque, &mut findings) {
                     bytes += entry.size;
                     batch.push(entry);
                 }
@@ -184,7 +187,7 @@ impl Worker {
 }
 
 /// Size and, for what may be a document, content of a blob. A blob that is gone by now is left out.
-fn look(blobs: &OwnedFd, digest: &Digest, findings: &mut Vec<Finding>) -> Option<BlobEntry> {
+fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Finding>) -> Option<BlobEntry> {
     let name = digest.hex();
     let mut unreadable = |errno: Errno| {
         let message = format!("blob {} can't be looked at: {}", digest, std::io::Error::from(errno));
@@ -200,7 +203,7 @@ fn look(blobs: &OwnedFd, digest: &Digest, findings: &mut Vec<Finding>) -> Option
     };
     let size = stat.st_size as u64;
     let mut entry = BlobEntry { digest: *digest, size, modified: modified(&stat), document: None };
-    if (2..=DOCUMENT_LIMIT).contains(&size) {
+    if (2..=DOCUMENT_LIMIT).contains(&size) && !opaque.contains(digest) {
         match sys::openat(blobs, &*name, READ, Mode::empty()) {
             Ok(file) => entry.document = document(File::from(file), size),
             Err(Errno::NOENT | Errno::LOOP) => return None,
