@@ -11,6 +11,8 @@ pub(super) enum Exit {
     Done,
     /// Some of several items failed; what failed was told.
     Partly,
+    /// What was looked for is not there.
+    Nothing,
     /// Damage was found.
     Damage,
     /// A threshold that the user set was passed.
@@ -23,6 +25,7 @@ impl Exit {
         match self {
             Exit::Done => 0,
             Exit::Partly => 3,
+            Exit::Nothing => 5,
             Exit::Damage => 6,
             Exit::Limit => 7,
         }

@@ -65,10 +65,7 @@ impl Jobs {
 
     fn runtime(&mut self) -> Result<&Runtime> {
         if self.runtime.is_none() {
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()
-                .map_err(|e| Error::io("starting", e))?;
+            let runtime = new_runtime()?;
             runtime.spawn(listen(self.current.clone()));
             self.runtime = Some(runtime);
         }
@@ -112,6 +109,18 @@ impl Jobs {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         result
     }
+}
+
+/// Waits for something that looks after the terminal, its signals and its progress itself.
+pub(super) fn run_alone<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = new_runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
+}
+
+fn new_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::io("starting", e))
 }
 
 impl Drop for Jobs {

@@ -11,6 +11,7 @@ mod du;
 mod extract;
 mod failure;
 mod files;
+mod find;
 mod flags;
 mod globals;
 mod graph;
@@ -34,11 +35,14 @@ mod verify;
 mod version;
 mod versions;
 
+use crate::tui;
 use clap::{ArgMatches, CommandFactory, FromArgMatches as _, Parser};
-use failure::{Outcome, Stop};
+use failure::{Exit, Outcome, Stop};
 use globals::Globals;
+use output::Format;
 use session::{Needs, Session};
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// A subcommand: its arguments, and what it does with them.
@@ -76,6 +80,7 @@ const COMMANDS: &[Entry] = &[
     entry::<files::Files>(),
     entry::<cat::Cat>(),
     entry::<extract::Extract>(),
+    entry::<find::Find>(),
     entry::<flags::Flags>(),
     entry::<demo::Demo>(),
     entry::<completion::Completion>(),
@@ -166,7 +171,26 @@ fn run(matches: &ArgMatches, globals: Globals) -> Outcome {
     }
 }
 
-/// What the program does without a command.
+/// What the program does without a command: the terminal UI for people, the list for programs.
 fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
-    ls::Ls::of(locations).run(session)
+    let watched = session.out.terminal && std::io::stdin().is_terminal() && session.out.format == Format::Table;
+    let found = if watched { session.locations(&locations)? } else { Vec::new() };
+    if found.is_empty() {
+        return ls::Ls::of(locations).run(session);
+    }
+    let config = &session.config;
+    let named = config.places.iter().filter_map(|place| Some((place.name.clone()?, place.location.clone())));
+    let options = tui::Options {
+        locations: found,
+        aliases: named.collect(),
+        names: session.step_names()?,
+        theme: if session.globals.no_color() { "mono".to_owned() } else { config.theme.clone() },
+        ascii: session.out.look.ascii,
+        mouse: config.mouse,
+        sizes: session.out.look.sizes,
+        read_only: session.globals.read_only,
+        keys: config.keys.clone(),
+    };
+    job::run_alone(tui::run(options))?;
+    Ok(Exit::Done)
 }
