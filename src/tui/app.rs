@@ -602,6 +602,9 @@ impl App {
                         .with_hint(format!("known: {}", self.aliases.keys().cloned().collect::<Vec<_>>().join(", ")))
                 })?,
             };
+            if location.kind() == "local" {
+                location.local()?;
+            }
             let known = self.shared.places.iter().position(|p| p.location.identity() == location.identity());
             let place = known.unwrap_or_else(|| {
                 self.shared.places.push(crate::tui::shared::Place::new(location));

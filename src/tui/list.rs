@@ -26,6 +26,8 @@ pub struct List<K> {
     anchor: Option<usize>,
     /// What rows are sorted by, and whether downwards.
     pub sort: (u8, bool),
+    /// Whether a column is looked at downwards first: numbers are, names are not.
+    falls: fn(u8) -> bool,
     filter: Filter,
 }
 
@@ -46,8 +48,8 @@ pub struct Source<'a, K, R> {
 }
 
 impl<K: Copy + Eq + Hash> List<K> {
-    /// No rows yet, to be sorted by `by`, downwards if `down`.
-    pub fn new(by: u8, down: bool) -> Self {
+    /// No rows yet, to be sorted by `by`; `falls` says of each column whether its largest comes first.
+    pub fn new(by: u8, falls: fn(u8) -> bool) -> Self {
         List {
             state: TableState::default(),
             shown: Vec::new(),
@@ -55,7 +57,8 @@ impl<K: Copy + Eq + Hash> List<K> {
             cursor: None,
             marks: HashSet::new(),
             anchor: None,
-            sort: (by, down),
+            sort: (by, falls(by)),
+            falls,
             filter: Filter::default(),
         }
     }
@@ -217,6 +220,11 @@ impl<K: Copy + Eq + Hash> List<K> {
         self.anchor.is_some_and(|anchor| (anchor.min(here)..=anchor.max(here)).contains(&at))
     }
 
+    /// Sorts by column `by`, or the other way round if it is sorted by that already.
+    pub fn sort_by(&mut self, by: u8) {
+        self.sort = if self.sort.0 == by { (by, !self.sort.1) } else { (by, (self.falls)(by)) };
+    }
+
     /// Gives up the innermost thing there is to give up: range, filter, marks. `false` if there is none.
     pub fn escape(&mut self) -> bool {
         if self.anchor.take().is_some() {
@@ -239,8 +247,8 @@ impl<K: Copy + Eq + Hash> List<K> {
             return Clicked::Moved;
         }
         match self.state.hit(mouse.at(), self.len()) {
-            Some(Hit::Heading(by)) if matches!(mouse, Mouse::Click(_)) => {
-                self.sort = if self.sort.0 == by { (by, !self.sort.1) } else { (by, self.sort.1) };
+            Some(Hit::Heading(by)) if matches!(mouse, Mouse::Click(_) | Mouse::Double(_)) => {
+                self.sort_by(by);
                 Clicked::Sorted
             }
             Some(Hit::Row(row)) => {
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_cursor_stays_on_its_thing() {
-        let mut list = List::new(0, false);
+        let mut list = List::new(0, |_| false);
         arrange(&mut list, &NAMES);
         let key = |n: usize| NAMES[n].len();
         list.act(Action::Down, &key);
@@ -331,7 +339,7 @@ mod tests {
 
     #[test]
     fn marks_survive_filters_and_come_in_ranges() {
-        let mut list = List::new(0, false);
+        let mut list = List::new(0, |_| false);
         arrange(&mut list, &NAMES);
         let key = |n: usize| NAMES[n].len();
         list.act(Action::Range, &key);

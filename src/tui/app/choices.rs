@@ -2,6 +2,7 @@
 
 use super::App;
 use super::boxes::Modal;
+use crate::model::digest::Digest;
 use crate::model::text;
 use crate::ops::verify::Level;
 use crate::tui::keys::{Action, Binding};
@@ -11,6 +12,7 @@ use crate::tui::theme;
 use crate::tui::widgets::picker::{Choice, Picker};
 use crate::tui::widgets::textbox::wrap;
 use ratatui::text::{Line, Span};
+use std::collections::HashSet;
 
 /// Blobs offered by jump, beside versions; more would make typing slow.
 const JUMP_BLOBS: usize = 200_000;
@@ -70,8 +72,11 @@ impl App {
         }
         for (id, place) in self.shared.places.iter().enumerate() {
             let title = place.location.title();
+            let versions: HashSet<Digest> = place.indexes().iter().map(|index| index.digest).collect();
             let blobs = place.inventory.iter().flat_map(|inventory| &inventory.blobs);
-            for blob in blobs.take(JUMP_BLOBS.saturating_sub(choices.len())) {
+            for blob in
+                blobs.filter(|blob| !versions.contains(&blob.digest)).take(JUMP_BLOBS.saturating_sub(choices.len()))
+            {
                 let target = Target { place: id, digest: blob.digest };
                 let detail = format!("{} {} blob  {title}", blob.state.name(), blob.role.name());
                 choices.push(choice(blob.digest.short(), detail, "", Answer::Jump(Jump::Blob(target))));

@@ -51,7 +51,7 @@ const fn b(
 
 /// Every action there is. The order is that of the footer and of help: what is special to a screen first.
 pub const BINDINGS: &[Binding] = &[
-    b(A::Open, "open", &["enter"], ALL.but(&[V::Raw]), ("open", "open what the cursor is on")),
+    b(A::Open, "open", &["enter"], ALL.but(&[V::Raw, V::Logs]), ("open", "open what the cursor is on")),
     b(A::NextTab, "next-tab", &["]"], INDEX, ("tabs", "next tab")),
     b(A::PrevTab, "previous-tab", &["["], INDEX, ("", "previous tab")),
     b(A::Mark, "mark", &["space"], MARKS, ("mark", "mark the row and step down")),

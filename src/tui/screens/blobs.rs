@@ -78,7 +78,7 @@ impl Blobs {
     pub fn new(place: PlaceId) -> Blobs {
         Blobs {
             place,
-            list: List::new(by::SIZE, true),
+            list: List::new(by::SIZE, |by| !matches!(by, by::DIGEST | by::KIND)),
             kinds: 0,
             of_total: false,
             scroll: Scroll::default(),

@@ -104,7 +104,7 @@ impl Comparison {
             entries: Vec::new(),
             records: false,
             kinds: 0,
-            list: List::new(by::DELTA, true),
+            list: List::new(by::DELTA, |by| by == by::DELTA),
             made: None,
             stale: true,
         }

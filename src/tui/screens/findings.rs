@@ -55,7 +55,7 @@ impl Findings {
     pub fn new(place: PlaceId) -> Findings {
         Findings {
             place,
-            list: List::new(by::SEVERITY, true),
+            list: List::new(by::SEVERITY, |by| by == by::SEVERITY),
             findings: Arc::new([]),
             kinds: 0,
             scroll: Scroll::default(),

@@ -117,7 +117,7 @@ impl Home {
 
     fn list(&mut self) -> &mut List<Digest> {
         let at = self.at();
-        self.lists.entry(at).or_insert_with(|| List::new(by::AGE, true))
+        self.lists.entry(at).or_insert_with(|| List::new(by::AGE, |by| !matches!(by, by::NAME | by::FORM)))
     }
 
     fn current<'a>(&self, shared: &'a Shared) -> Option<&'a CacheIndex> {

@@ -224,7 +224,7 @@ pub fn list_answer<K: Copy + Eq + std::hash::Hash>(
 ) -> Result<bool> {
     match answer {
         Answer::Sort(by) => {
-            list.sort = if list.sort.0 == *by { (*by, !list.sort.1) } else { (*by, list.sort.1) };
+            list.sort_by(*by);
             Ok(true)
         }
         Answer::Search(text) => list.filter(text, fields).map(|()| true),

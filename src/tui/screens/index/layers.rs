@@ -66,7 +66,7 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn new() -> Layers {
         Layers {
-            list: List::new(by::SIZE, true),
+            list: List::new(by::SIZE, |by| matches!(by, by::SIZE | by::AGE | by::REFERRERS)),
             scroll: Scroll::default(),
             chain_scroll: Scroll::default(),
             whole: false,

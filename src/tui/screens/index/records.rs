@@ -52,7 +52,12 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn new() -> Records {
-        Records { list: List::new(by::NUMBER, false), scroll: Scroll::default(), focus_preview: false, seen: None }
+        Records {
+            list: List::new(by::NUMBER, |by| matches!(by, by::INPUTS | by::USERS | by::SIZE)),
+            scroll: Scroll::default(),
+            focus_preview: false,
+            seen: None,
+        }
     }
 
     /// The record under the cursor.

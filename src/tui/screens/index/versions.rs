@@ -57,7 +57,7 @@ pub(super) struct Versions {
 impl Versions {
     pub(super) fn new() -> Versions {
         Versions {
-            list: List::new(by::AGE, true),
+            list: List::new(by::AGE, |by| by != by::NAME),
             deltas: HashMap::new(),
             shares: HashMap::new(),
             seen: None,

@@ -1,0 +1,36 @@
+//! Journeys through the terminal UI: keys in, screens out, on real caches.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+mod journeys;
+mod looks;
+mod sizes;
+mod stage;
+
+use cachedeck::format::usage;
+use cachedeck::model::location::Location;
+use cachedeck::ops::names::StepNames;
+use fixtures::Fixture;
+use stage::{Scene, Stage};
+
+/// The app on one fixture.
+pub fn open(fixture: &Fixture) -> Stage {
+    open_with(fixture, Scene::default())
+}
+
+/// The app on one fixture, set differently.
+pub fn open_with(fixture: &Fixture, scene: Scene) -> Stage {
+    Stage::open(vec![location(fixture)], scene)
+}
+
+/// Where a fixture is.
+pub fn location(fixture: &Fixture) -> Location {
+    Location::local_dir(fixture.path().to_string_lossy())
+}
+
+/// Step names of the builder that wrote the fixtures.
+pub fn names() -> StepNames {
+    StepNames::from_usage(&usage::read(include_bytes!("../fixtures/daemon-du.json")).unwrap())
+}

@@ -1,0 +1,245 @@
+//! A stage for journeys: the real app with real caches, keys in, screens out. No terminal; jobs run to their end
+//! before the next key is pressed, and time stands still unless a journey moves it.
+
+use cachedeck::model::location::Location;
+use cachedeck::ops::names::StepNames;
+use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
+use cachedeck::tui::keys::{Chord, Keymap};
+use cachedeck::tui::runtime::Runtime;
+use cachedeck::tui::theme::Theme;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use std::time::Duration;
+use unicode_width::UnicodeWidthStr as _;
+
+/// The time on stage.
+pub const NOW: &str = "2026-12-01T12:00:00Z";
+
+/// How the stage is set.
+pub struct Scene {
+    pub size: (u16, u16),
+    pub theme: &'static str,
+    pub ascii: bool,
+    pub names: StepNames,
+    pub keymap: Keymap,
+    pub tour: bool,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Scene {
+            size: (120, 35),
+            theme: "default",
+            ascii: false,
+            names: StepNames::default(),
+            keymap: Keymap::standard(),
+            tour: false,
+        }
+    }
+}
+
+/// The app on stage.
+pub struct Stage {
+    pub app: App,
+    size: (u16, u16),
+    /// What was copied, newest last.
+    pub copied: Vec<String>,
+    /// What the pager was given, newest last.
+    pub paged: Vec<String>,
+    /// Whether the app wanted to quit.
+    pub quit: bool,
+    tokio: tokio::runtime::Runtime,
+    runtime: Runtime,
+    reports: tokio::sync::mpsc::Receiver<Message>,
+    running: usize,
+    /// Jobs that were asked for but not started, while the stage holds them back.
+    pub held: Option<Vec<Effect>>,
+}
+
+impl Stage {
+    /// The app with `locations`, all loaded.
+    pub fn open(locations: Vec<Location>, scene: Scene) -> Stage {
+        let mut stage = Stage::set(locations, scene);
+        let held = stage.held.take().unwrap_or_default();
+        stage.perform(held);
+        stage
+    }
+
+    /// The app with `locations`, of which nothing is loaded yet.
+    pub fn loading(locations: Vec<Location>, scene: Scene) -> Stage {
+        Stage::set(locations, scene)
+    }
+
+    fn set(locations: Vec<Location>, scene: Scene) -> Stage {
+        let (app, effects) = App::new(Setup {
+            locations,
+            aliases: Default::default(),
+            names: scene.names,
+            keymap: scene.keymap,
+            theme: Theme::named(scene.theme).unwrap(),
+            ascii: scene.ascii,
+            sizes: Default::default(),
+            read_only: false,
+            tour: scene.tour,
+            now: NOW.parse().unwrap(),
+            is_dir: |path| std::path::Path::new(path).is_dir(),
+        });
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (runtime, reports) = Runtime::new();
+        let mut stage = Stage {
+            app,
+            size: scene.size,
+            copied: Vec::new(),
+            paged: Vec::new(),
+            quit: false,
+            tokio,
+            runtime,
+            reports,
+            running: 0,
+            held: Some(Vec::new()),
+        };
+        stage.tell(Message::Resize(scene.size.0, scene.size.1));
+        stage.perform(effects);
+        stage
+    }
+
+    /// Tells the app something and runs what it asks for to the end.
+    pub fn tell(&mut self, message: Message) {
+        let effects = self.app.update(message);
+        self.perform(effects);
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut queue = effects;
+        loop {
+            for effect in std::mem::take(&mut queue) {
+                match effect {
+                    Effect::Start(..) if self.held.is_some() => self.held.as_mut().unwrap().push(effect),
+                    Effect::Start(job, order) => {
+                        let _inside = self.tokio.enter();
+                        self.runtime.start(job, *order);
+                        self.running += 1;
+                    }
+                    Effect::Copy(text) => self.copied.push(text),
+                    Effect::Page(text) => self.paged.push(text),
+                    Effect::Quit => self.quit = true,
+                    Effect::Suspend | Effect::Redraw | Effect::TourSeen => {}
+                }
+            }
+            if self.running == 0 {
+                return;
+            }
+            let message = self.tokio.block_on(self.reports.recv()).unwrap();
+            if let Message::Report(_, report) = &message {
+                self.running -= usize::from(is_last(report));
+            }
+            queue = self.app.update(message);
+        }
+    }
+
+    /// Presses keys, written as in the config with blanks between them; `'word` types letters.
+    pub fn press(&mut self, keys: &str) -> &mut Stage {
+        for word in keys.split_whitespace() {
+            match word.strip_prefix('\'') {
+                Some(letters) => letters.chars().for_each(|letter| self.key(KeyEvent::from(KeyCode::Char(letter)))),
+                None => {
+                    let chord: Chord = word.parse().unwrap();
+                    (0..).map_while(|at| chord.get(at)).for_each(|press| self.key(press.event()));
+                }
+            }
+        }
+        self
+    }
+
+    fn key(&mut self, key: KeyEvent) {
+        // Lists follow data and filters when they are drawn, as they do in a terminal.
+        self.buffer();
+        self.tell(Message::Key(key));
+    }
+
+    /// Clicks at a place.
+    pub fn click(&mut self, x: u16, y: u16) -> &mut Stage {
+        self.mouse(MouseEventKind::Down(MouseButton::Left), x, y)
+    }
+
+    /// Does something with the mouse.
+    pub fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16) -> &mut Stage {
+        self.buffer();
+        self.tell(Message::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }));
+        self
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, since_start: Duration) -> &mut Stage {
+        self.tell(Message::Tick(NOW.parse().unwrap(), since_start));
+        self
+    }
+
+    /// Another size of the terminal.
+    pub fn resize(&mut self, width: u16, height: u16) -> &mut Stage {
+        self.size = (width, height);
+        self.tell(Message::Resize(width, height));
+        self
+    }
+
+    /// The frame as it would be drawn now.
+    pub fn buffer(&mut self) -> Buffer {
+        let area = Rect::new(0, 0, self.size.0, self.size.1);
+        let mut buffer = Buffer::empty(area);
+        self.app.draw_into(area, &mut buffer);
+        buffer
+    }
+
+    /// The frame as text.
+    pub fn text(&mut self) -> String {
+        text_of(&self.buffer())
+    }
+
+    /// Whether the frame shows `text` in one line.
+    pub fn shows(&mut self, text: &str) -> bool {
+        self.text().contains(text)
+    }
+
+    /// Line `y` of the frame.
+    pub fn line(&mut self, y: usize) -> String {
+        self.text().lines().nth(y).unwrap_or_default().to_owned()
+    }
+
+    /// Fails with the whole screen if `text` is not on it.
+    #[track_caller]
+    pub fn see(&mut self, text: &str) -> &mut Stage {
+        let screen = self.text();
+        assert!(screen.contains(text), "no {text:?} on\n{screen}");
+        self
+    }
+
+    /// Fails with the whole screen if `text` is on it.
+    #[track_caller]
+    pub fn miss(&mut self, text: &str) -> &mut Stage {
+        let screen = self.text();
+        assert!(!screen.contains(text), "{text:?} is on\n{screen}");
+        self
+    }
+}
+
+fn is_last(report: &Report) -> bool {
+    !matches!(report, Report::Found(_))
+}
+
+/// A buffer as lines of text.
+pub fn text_of(buffer: &Buffer) -> String {
+    let mut text = String::new();
+    for y in 0..buffer.area.height {
+        let mut line = String::new();
+        let mut x = 0;
+        while x < buffer.area.width {
+            let symbol = buffer[(x, y)].symbol();
+            line.push_str(symbol);
+            x += symbol.width().max(1) as u16;
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
