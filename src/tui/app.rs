@@ -4,10 +4,11 @@
 mod boxes;
 mod choices;
 mod frame;
+mod work;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::model::inventory::{CacheIndex, Inventory};
-use crate::model::location::{Given, Location};
+use crate::model::location::Location;
 use crate::model::text;
 use crate::model::units::SizeStyle;
 use crate::ops::names::StepNames;
@@ -15,9 +16,9 @@ use crate::ops::verify::{self, Level};
 use crate::tui::glyphs::Glyphs;
 use crate::tui::json::Tree;
 use crate::tui::keys::{Action, Keymap, Lookup, Press};
-use crate::tui::screen::{Answer, Context, Jump, Look, Mouse, Question, Request, Screen, Work, count};
+use crate::tui::screen::{Answer, Context, Look, Mouse, Question, Request, Screen, Work};
 use crate::tui::screens;
-use crate::tui::shared::{Fetched, Job, JobKind, PlaceId, Shared, Target, Tone, Verified, error_line};
+use crate::tui::shared::{Job, Shared, Target, Tone};
 use crate::tui::terminal::Signal;
 use crate::tui::theme::{self, Theme};
 use crate::tui::widgets::textbox::wrap;
@@ -471,110 +472,6 @@ impl App {
         }
     }
 
-    fn start(&mut self, place: PlaceId, work: Work) {
-        let kind = match &work {
-            Work::Load => JobKind::Load,
-            Work::Verify(_) => JobKind::Verify,
-            Work::Raw { .. } => JobKind::Raw,
-            Work::Save { .. } | Work::SaveBlob { .. } => JobKind::Save,
-        };
-        let Some(known) = self.shared.places.get_mut(place) else { return };
-        match &work {
-            Work::Load => (known.stopped, known.error) = (false, None),
-            Work::Raw { digest, .. } => {
-                self.shared.raws.insert(Target { place, digest: *digest }, Fetched::Waiting);
-            }
-            _ => {}
-        }
-        let order = Order { location: known.location.clone(), work, inventory: known.inventory.clone() };
-        let job = self.shared.jobs.start(kind, place, self.shared.clock);
-        self.shared.touch(place);
-        self.effects.push(Effect::Start(job, Box::new(order)));
-    }
-
-    fn report(&mut self, id: u64, report: Report) {
-        // Another job took the slot meanwhile: this is old news.
-        let Some(job) = self.shared.jobs.by_id(id).cloned() else { return };
-        let place = job.place;
-        if let Report::Found(found) = report {
-            let known = &mut self.shared.places[place];
-            if known.inventory.is_none() {
-                known.preview.extend(found);
-                self.shared.touch(place);
-            }
-            return;
-        }
-        self.shared.jobs.finish(id);
-        let title = self.shared.places[place].location.title();
-        match report {
-            Report::Found(_) => {}
-            Report::Loaded(inventory) => self.loaded(place, *inventory, self.shared.clock.saturating_sub(job.since)),
-            Report::Verified(level, report) => self.verified(place, level, report),
-            Report::Raw(target, tree) => {
-                self.shared.raws.insert(target, Fetched::Ready(Arc::new(*tree)));
-            }
-            Report::NoRaw(target, error) => {
-                self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
-                self.shared.raws.insert(target, Fetched::Failed(Arc::new(error)));
-            }
-            Report::Saved(path, bytes) => {
-                let path = path.to_string_lossy().into_owned();
-                let text = format!("wrote {} to {}", crate::tui::screen::bytes(bytes, &self.shared), text::safe(&path));
-                self.say(Tone::Done, text);
-            }
-            Report::Failed(error) => self.failed(&job, title, error),
-        }
-        self.shared.touch(place);
-    }
-
-    fn loaded(&mut self, place: PlaceId, inventory: Inventory, took: Duration) {
-        let usage = inventory.usage;
-        let title = inventory.location.title();
-        let line = format!("{title}: {}, {}", count(usage.indexes, "index"), count(usage.blobs, "blob"));
-        self.shared.note(Tone::Done, format!("{line} in {:.1}s", took.as_secs_f32()));
-        for warning in &inventory.warnings {
-            self.shared.note(Tone::Note, format!("{title}: {}", text::safe(&warning.message)));
-        }
-        let known = &mut self.shared.places[place];
-        known.inventory = Some(Arc::new(inventory));
-        known.preview = Vec::new();
-        known.took = Some(took);
-        known.error = None;
-    }
-
-    fn verified(&mut self, place: PlaceId, level: Level, report: verify::Report) {
-        let count_of = report.findings.len();
-        let title = self.shared.places[place].location.title();
-        let found = if count_of == 0 { "no findings".to_owned() } else { count(count_of, "finding") };
-        let tone = if count_of == 0 { Tone::Done } else { Tone::Note };
-        self.say(tone, format!("{title}: {found} at level {}; gv shows them", level.name()));
-        self.shared.places[place].verified = Some(Verified {
-            level,
-            at: self.shared.now,
-            findings: report.findings.into(),
-            blobs: report.blobs,
-            hashed: report.hashed_bytes,
-        });
-    }
-
-    fn failed(&mut self, job: &Job, title: String, error: Error) {
-        let stopped = error.kind() == Kind::Cancelled;
-        if job.kind == JobKind::Load {
-            let known = &mut self.shared.places[job.place];
-            known.stopped = stopped;
-            if stopped {
-                return self.say(Tone::Note, format!("{title}: loading stopped; r loads it again"));
-            }
-            self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
-            self.shared.places[job.place].error = Some(Arc::new(error));
-            return;
-        }
-        match stopped {
-            true => self.say(Tone::Note, format!("{} stopped", job.kind.doing())),
-            false => self.say(Tone::Failed, error_line(&error)),
-        }
-    }
-
     /// Takes what was chosen or typed: some of it is the app's own, the rest the screen's.
     fn answer(&mut self, answer: Answer) -> crate::error::Result<()> {
         match answer {
@@ -590,50 +487,6 @@ impl App {
             other => return self.with_screen(|screen, cx| screen.answer(other, cx)),
         }
         Ok(())
-    }
-
-    fn add_location(&mut self, typed: &str) -> crate::error::Result<()> {
-        let mut last = None;
-        for given in Given::parse(typed.trim(), self.is_dir)? {
-            let location = match given {
-                Given::Location(location) => location,
-                Given::Alias(name) => self.aliases.get(&name).cloned().ok_or_else(|| {
-                    Error::not_found(format!("no location called @{name} in the config"))
-                        .with_hint(format!("known: {}", self.aliases.keys().cloned().collect::<Vec<_>>().join(", ")))
-                })?,
-            };
-            if location.kind() == "local" {
-                location.local()?;
-            }
-            let known = self.shared.places.iter().position(|p| p.location.identity() == location.identity());
-            let place = known.unwrap_or_else(|| {
-                self.shared.places.push(crate::tui::shared::Place::new(location));
-                self.start(self.shared.places.len() - 1, Work::Load);
-                self.shared.places.len() - 1
-            });
-            last = Some(place);
-        }
-        if let Some(place) = last {
-            self.go(Jump::Place(place));
-        }
-        Ok(())
-    }
-
-    fn go(&mut self, jump: Jump) {
-        match jump {
-            Jump::Place(_) => {
-                self.stack.truncate(1);
-                // The first screen takes every jump to a place.
-                let _ = self.with_screen(|screen, cx| screen.answer(Answer::Jump(jump), cx));
-            }
-            Jump::Index(target) => self.push(Box::new(screens::index::Index::new(target, &self.shared))),
-            Jump::Layer(target, layer) => {
-                self.push(Box::new(screens::index::Index::at_layer(target, layer, &self.shared)));
-            }
-            Jump::Blob(target) => {
-                self.push(Box::new(screens::blobs::Blobs::at(target.place, target.digest)));
-            }
-        }
     }
 
     fn ask(&mut self, question: Question, text: String) {

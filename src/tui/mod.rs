@@ -77,7 +77,7 @@ const FRAME: Duration = Duration::from_millis(33);
 /// [`crate::error::Kind::Internal`] if the terminal can't be used.
 pub async fn run(options: Options) -> Result<()> {
     let (theme, keymap) = (Theme::named(&options.theme)?, Keymap::with(&options.keys)?);
-    let terminal = Terminal::enter(options.mouse)?;
+    let terminal = Terminal::enter(options.mouse, !theme.is_mono())?;
     let marker = tour_marker();
     let (mut app, effects) = App::new(Setup {
         locations: options.locations,

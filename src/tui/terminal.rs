@@ -11,6 +11,7 @@ use crossterm::event::{
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::backend::CrosstermBackend;
+use ratatui::layout::Rect;
 use std::io::{self, Stdout, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -26,8 +27,12 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal. From now on a panic gives it back before it is reported.
-    pub fn enter(mouse: bool) -> Result<Terminal> {
+    /// Takes the terminal. From now on a panic gives it back before it is reported. Without `colour` no colour code is
+    /// ever written, not even those that end a frame.
+    pub fn enter(mouse: bool, colour: bool) -> Result<Terminal> {
+        if !colour {
+            crossterm::style::force_color_output(false);
+        }
         let inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout())).map_err(failed)?;
         let ours = Arc::new(AtomicBool::new(false));
         let mut terminal = Terminal { inner, mouse, ours: Arc::clone(&ours) };
@@ -56,7 +61,9 @@ impl Terminal {
 
     /// Forgets what is on the screen, so that the next frame draws everything.
     pub fn redraw(&mut self) -> Result<()> {
-        self.inner.clear().map_err(failed)
+        // Not `clear`: it asks the terminal where the cursor is, and whoever reads keys takes the answer away.
+        let size = self.inner.size().map_err(failed)?;
+        self.inner.resize(Rect::from(size)).map_err(failed)
     }
 
     /// Width and height.

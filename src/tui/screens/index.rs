@@ -1,6 +1,7 @@
 //! One version of a cache, in five tabs: its layers, its graph, its records, the documents as written, and the other
 //! versions around it.
 
+mod details;
 mod facts;
 mod graph;
 mod layers;

@@ -1,8 +1,10 @@
 //! The graph of a version, drawn: layer chains as a tree whose straight runs stay straight, or the records from the
 //! build's results down through their inputs. The chain of the node under the cursor stands out.
 
+mod trees;
+
 use super::facts::Facts;
-use super::{TABS, Tab, layers, records};
+use super::{TABS, Tab, details, records};
 use crate::error::Result;
 use crate::model::text;
 use crate::tui::keys::Action;
@@ -13,11 +15,12 @@ use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::table::{Column, Hit, Row, Table, TableState, Width, position};
 use crate::tui::widgets::textbox::Scroll;
-use crate::tui::widgets::tree::{Branch, Folds, Forest, flatten};
+use crate::tui::widgets::tree::{Branch, Folds, flatten};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashSet;
+use trees::{Chains, MOST, Seats};
 
 const LAYER_COLUMNS: [Column; 4] = [
     Column::new("layer chains", Width::Grows(16)),
@@ -31,103 +34,6 @@ const RECORD_COLUMNS: [Column; 3] = [
     Column::new("result", Width::Cells(10)).right(),
     Column::new("", Width::Cells(12)).rank(1),
 ];
-
-/// Places in the record graph that are drawn at most; a graph drawn as a tree can be much larger than itself.
-const MOST: usize = 200_000;
-
-/// One place in the record graph: a record as an input of another, or as a result of the build.
-struct Seat {
-    record: usize,
-    /// Which input of the one above, and which alternative of it.
-    input: Option<(usize, usize)>,
-    /// Whether the record was drawn further up already, with its inputs.
-    again: bool,
-    children: Vec<usize>,
-}
-
-/// The record graph unfolded into a tree.
-#[derive(Default)]
-struct Seats {
-    seats: Vec<Seat>,
-    roots: Vec<usize>,
-}
-
-impl Seats {
-    /// From the sinks down, or only what belongs to `only`.
-    fn of(facts: &Facts, only: Option<&HashSet<usize>>) -> Seats {
-        let shown = |record: &usize| only.is_none_or(|family| family.contains(record));
-        let mut all = Seats::default();
-        let mut drawn = vec![false; facts.cache.records.len()];
-        for &sink in facts.graph.sinks().iter().filter(|record| shown(record)) {
-            let root = all.add(sink, None);
-            all.roots.push(root);
-            let mut stack = vec![root];
-            while let Some(seat) = stack.pop() {
-                let record = all.seats[seat].record;
-                if std::mem::replace(&mut drawn[record], true) {
-                    all.seats[seat].again = !facts.cache.records[record].inputs.is_empty();
-                    continue;
-                }
-                let links = facts.cache.records[record].inputs.iter().enumerate();
-                let links = links.flat_map(|(input, alternatives)| {
-                    alternatives.iter().enumerate().map(move |(n, link)| (link.record, (input, n)))
-                });
-                for (record, input) in links.filter(|(record, _)| shown(record)) {
-                    if all.seats.len() >= MOST {
-                        break;
-                    }
-                    let child = all.add(record, Some(input));
-                    all.seats[seat].children.push(child);
-                }
-                stack.extend(all.seats[seat].children.iter().rev());
-            }
-        }
-        all
-    }
-
-    fn add(&mut self, record: usize, input: Option<(usize, usize)>) -> usize {
-        self.seats.push(Seat { record, input, again: false, children: Vec::new() });
-        self.seats.len() - 1
-    }
-}
-
-impl Forest for Seats {
-    fn roots(&self) -> Vec<usize> {
-        self.roots.clone()
-    }
-
-    fn children(&self, node: usize) -> &[usize] {
-        &self.seats[node].children
-    }
-}
-
-/// The part of the layer forest that is shown.
-#[derive(Default)]
-struct Chains {
-    roots: Vec<usize>,
-    children: Vec<Vec<usize>>,
-}
-
-impl Chains {
-    fn of(facts: &Facts, only: Option<&HashSet<usize>>) -> Chains {
-        let shown = |layer: &usize| only.is_none_or(|family| family.contains(layer));
-        let children = |layer| facts.forest.children(layer).iter().copied().filter(shown).collect();
-        Chains {
-            roots: facts.forest.roots().iter().copied().filter(shown).collect(),
-            children: (0..facts.cache.layers.len()).map(children).collect(),
-        }
-    }
-}
-
-impl Forest for Chains {
-    fn roots(&self) -> Vec<usize> {
-        self.roots.clone()
-    }
-
-    fn children(&self, node: usize) -> &[usize] {
-        &self.children[node]
-    }
-}
 
 /// What the nodes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -352,7 +258,7 @@ impl Graph {
     fn details(&self, facts: &Facts, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
         let Some(thing) = self.current() else { return Vec::new() };
         match self.kind {
-            Kind::Layers => layers::details(thing, facts, width, look),
+            Kind::Layers => details::details(thing, facts, width, look),
             Kind::Records => records::details(thing, facts, width, look),
         }
     }
@@ -495,7 +401,7 @@ impl Tab for Graph {
             let inner = canvas.pane(&pane, area);
             let wide = usize::from(inner.width);
             let lines = match self.current().filter(|_| self.kind == Kind::Layers && inner.height < 6 && wide >= 56) {
-                Some(layer) => layers::brief(layer, facts, wide, look),
+                Some(layer) => details::brief(layer, facts, wide, look),
                 None => self.details(facts, wide, look),
             };
             canvas.lines(&lines, inner, &mut self.scroll);

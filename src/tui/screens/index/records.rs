@@ -1,7 +1,7 @@
 //! The records of a version: each cache key with its inputs and results.
 
+use super::details::outcome_words;
 use super::facts::Facts;
-use super::layers::outcome_words;
 use super::{TABS, Tab};
 use crate::error::Result;
 use crate::model::filter;

@@ -1,0 +1,187 @@
+//! Draws the first screen's panes.
+
+use super::{COLUMNS, Focus, Home, KINDS, PLACE_COLUMNS, preview};
+use crate::model::digest::Digest;
+use crate::model::inventory::{CacheIndex, Inventory, State};
+use crate::model::text;
+use crate::tui::list::List;
+use crate::tui::screen::{Canvas, Look, bytes};
+use crate::tui::screens::{filter_note, name_cell, nothing_fits, nothing_yet, version_state};
+use crate::tui::shared::{JobKind, Place, PlaceId, Shared};
+use crate::tui::widgets::cell::{Cell, Cut};
+use crate::tui::widgets::frame::Pane;
+use crate::tui::widgets::table::{Row, Table, Width, position};
+use ratatui::layout::Rect;
+use ratatui::text::Span;
+use std::collections::HashMap;
+
+impl Home {
+    /// How many are marked, and what they hold.
+    pub(super) fn marked(&self, inventory: &Inventory, list: &List<Digest>, shared: &Shared) -> String {
+        let marked = inventory.indexes.iter().filter(|i| list.is_marked(&i.digest));
+        let mut reached: HashMap<_, (u64, u32)> = HashMap::new();
+        for index in marked {
+            for r in &index.reach {
+                let entry = reached.entry(r.digest).or_insert((r.size, 0));
+                entry.1 += 1;
+            }
+        }
+        let all = reached.values().fold(0u64, |sum, (size, _)| sum.saturating_add(*size));
+        // What only marked versions reach.
+        let alone = reached.iter().filter(|(digest, (_, times))| {
+            inventory.blob(digest).is_some_and(|blob| blob.state != State::Missing && blob.referrers == *times)
+        });
+        let frees = alone.fold(0u64, |sum, (_, (size, _))| sum.saturating_add(*size));
+        format!("{} = {}, {} theirs alone", list.marks().len(), bytes(all, shared), bytes(frees, shared))
+    }
+
+    pub(super) fn draw_left(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let usage = 9;
+        if area.height < usage + 6 {
+            return self.draw_places(area, canvas);
+        }
+        let places = Rect { height: area.height - usage, ..area };
+        self.draw_places(places, canvas);
+        let place = canvas.look.shared.places.get(self.at());
+        preview::draw_usage(Rect { y: places.bottom(), height: usage, ..area }, place, canvas);
+    }
+
+    pub(super) fn draw_places(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let look = canvas.look;
+        let places = &look.shared.places;
+        let len = places.len();
+        let focused = self.focus == Focus::Places;
+        let pane = Pane {
+            number: Some(1),
+            title: vec![Span::raw("locations")],
+            position: if len > 1 { position(self.places.selected(), len) } else { String::new() },
+            focused,
+            ..Pane::default()
+        };
+        let inner = canvas.pane(&pane, area);
+        if len == 0 {
+            return canvas.nothing(&nothing_yet(look.shared, None, 0), inner);
+        }
+        let row = |id: usize| {
+            let place = &places[id];
+            let used = place.inventory.as_ref().map(|inventory| inventory.usage.bytes);
+            let kind = place.location.kind().to_owned();
+            let title = place.location.title();
+            let name = title.strip_prefix(&format!("{kind}:")).unwrap_or(&title).to_owned();
+            let kind = look.dim(text::safe(&kind).into_owned());
+            Row::from(vec![Cell::text(health(place, id, look)), Cell::text(kind), Cell::name(name), look.size(used)])
+        };
+        // The type says nothing where all are of one.
+        let one = places.iter().all(|place| place.location.kind() == places[0].location.kind());
+        let mut columns = PLACE_COLUMNS;
+        if one {
+            columns[1].width = Width::Cells(0);
+        }
+        let table = Table { columns: &columns, len, row: &row, sort: None, focused, marks: false, stacked: false };
+        canvas.table(table, inner, &mut self.places);
+    }
+
+    pub(super) fn draw_indexes(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let (look, at, kinds) = (canvas.look, self.at(), self.kinds);
+        let focused = self.focus == Focus::Indexes;
+        let list = self.list();
+        let mut title = vec![Span::raw("indexes")];
+        if kinds != 0 {
+            title.push(Span::raw(format!(" {} {}", look.glyphs.dot, KINDS[usize::from(kinds)])));
+        }
+        let pane = Pane {
+            number: Some(2),
+            title,
+            note: filter_note(list, look),
+            position: list.position(),
+            focused,
+            ..Pane::default()
+        };
+        let inner = canvas.pane(&pane, area);
+        let place = look.shared.places.get(at);
+        let indexes = place.map(Place::indexes).unwrap_or_default();
+        if list.is_empty() {
+            let lines = match indexes.len() {
+                0 => nothing_yet(look.shared, place, at),
+                _ => nothing_fits(),
+            };
+            return canvas.nothing(&lines, inner);
+        }
+        let largest = indexes.iter().filter_map(|i| i.summary.as_ref()).map(|s| s.max_bytes).max().unwrap_or(0);
+        let known = place.is_some_and(|place| place.inventory.is_some());
+        let mut state = std::mem::take(&mut list.state);
+        let row = |n: usize| {
+            let Some(index) = list.source(n).and_then(|n| indexes.get(n)) else { return Row::default() };
+            let marked = list.is_marked(&index.digest) || list.in_range(n);
+            Row { marked, ..index_row(index, (largest, known), look) }
+        };
+        let table = Table {
+            columns: &COLUMNS,
+            len: list.len(),
+            row: &row,
+            sort: Some(list.sort),
+            focused,
+            marks: true,
+            stacked: false,
+        };
+        canvas.table(table, inner, &mut state);
+        list.state = state;
+    }
+
+    pub(super) fn draw_preview(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let pane = Pane {
+            number: Some(3),
+            title: vec![Span::raw("preview")],
+            focused: self.focus == Focus::Preview,
+            ..Pane::default()
+        };
+        let inner = canvas.pane(&pane, area);
+        let lines = self.preview.lines(usize::from(inner.width), usize::from(inner.height), canvas.look);
+        canvas.lines(&lines, inner, &mut self.scroll);
+    }
+}
+
+/// Whether a location is well, in one sign.
+fn health(place: &Place, id: PlaceId, look: Look<'_>) -> Span<'static> {
+    let (glyphs, theme) = (look.glyphs, look.theme);
+    if look.shared.jobs.get(JobKind::Load, id).is_some() {
+        return look.spinner();
+    }
+    let inventory = place.inventory.as_ref();
+    let missing = inventory.is_some_and(|i| i.usage.missing_blobs > 0);
+    let found = inventory.is_some_and(|i| !i.warnings.is_empty() || !i.complete);
+    match &place.verified {
+        _ if place.error.is_some() || missing => Span::styled(glyphs.missing, theme.missing),
+        _ if found => Span::styled(glyphs.finding, theme.finding),
+        Some(verified) if verified.findings.is_empty() => Span::styled(glyphs.verified, theme.verified),
+        Some(_) => Span::styled(glyphs.finding, theme.finding),
+        None => Span::raw(" "),
+    }
+}
+
+/// Cells of one version.
+fn index_row<'a>(index: &'a CacheIndex, (largest, known): (u64, bool), look: Look<'_>) -> Row<'a> {
+    let (glyphs, theme) = (look.glyphs, look.theme);
+    let mut flags = vec![look.state(version_state(index))];
+    if !index.missing.is_empty() {
+        flags.push(Span::styled(glyphs.missing, theme.missing));
+    } else if !index.findings.is_empty() {
+        flags.push(Span::styled(glyphs.finding, theme.finding));
+    }
+    let summary = index.summary.as_ref();
+    let number = |n: Option<usize>| Cell::text(n.map_or(String::new(), |n| n.to_string()));
+    let size = summary.map(|s| s.max_bytes);
+    Row::from(vec![
+        Cell::of(flags, 0, Cut::End),
+        name_cell(index, look),
+        Cell::digest(look.dim(index.digest.short())),
+        Cell::text(look.dim(index.form.map_or("?", |f| f.abbreviation()))),
+        Cell::text(look.dim(summary.map_or("", |s| s.mode.name()))),
+        number(summary.map(|s| s.records)),
+        number(summary.map(|s| s.layers)),
+        look.size(size),
+        Cell::bar(size.unwrap_or(0), largest),
+        look.size(Some(index.exclusive_bytes).filter(|_| known)),
+        look.age(index.time()),
+    ])
+}
