@@ -118,8 +118,8 @@ impl Item for BlobItem<'_> {
             Column::numbers("DECLARED", |b: &Self| Cell::size(b.0.declared)).wide(),
             Column::words("KIND", |b: &Self| Cell::text(b.0.role.name())),
             Column::words("STATE", |b: &Self| Cell::text(b.0.state.name()).tone(tone(b.0.state))),
-            Column::numbers("VERSIONS", |b: &Self| Cell::count(u64::from(b.0.referrers))),
-            Column::numbers("AGE", |b: &Self| Cell::time(b.0.modified)),
+            Column::numbers("VERSIONS", |b: &Self| Cell::count(u64::from(b.0.referrers))).drop(1),
+            Column::numbers("AGE", |b: &Self| Cell::time(b.0.modified)).drop(2),
         ]
     }
 }

@@ -173,7 +173,7 @@ impl Item for FileItem {
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("MODE", |f: &Self| Cell::text(mode_string(f.0.kind, f.0.mode))),
-            Column::words("UID:GID", |f: &Self| Cell::text(format!("{}:{}", f.0.uid, f.0.gid))),
+            Column::words("UID:GID", |f: &Self| Cell::text(format!("{}:{}", f.0.uid, f.0.gid))).drop(1),
             Column::numbers("SIZE", |f: &Self| Cell::size((f.0.kind == EntryKind::File).then_some(f.0.size))),
             Column::numbers("AGE", |f: &Self| Cell::time(f.time())).wide(),
             Column::words("PATH", |f: &Self| match f.link() {

@@ -53,8 +53,8 @@ pub(super) struct Globals {
     #[arg(long, global = true, help_heading = HEADING)]
     pub(super) read_only: bool,
 
-    /// How to show progress
-    #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true, value_name = "HOW", help_heading = HEADING)]
+    /// How to show progress: auto, tty, plain, json or none
+    #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true, hide_possible_values = true, value_name = "HOW", help_heading = HEADING)]
     pub(super) progress: Show,
 
     /// Write a log there

@@ -7,6 +7,8 @@ use crate::model::units::Bytes;
 use crate::progress::{Counts, Progress};
 use clap::ValueEnum;
 use serde_json::json;
+use std::cell::Cell;
+use std::env;
 use std::future::Future;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +58,7 @@ impl Jobs {
     /// Shows progress as `show` says.
     pub(super) fn new(show: Show, words: Words, ascii: bool) -> Self {
         let show = match show {
-            Show::Auto if io::stderr().is_terminal() => Show::Tty,
+            Show::Auto if io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|t| t != "dumb") => Show::Tty,
             Show::Auto => Show::Plain,
             other => other,
         };
@@ -97,7 +99,7 @@ impl Jobs {
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
-        let sign = Sign { show, words: self.words, ascii: self.ascii, phase };
+        let sign = Sign { show, words: self.words, ascii: self.ascii, phase, drawn: Cell::new(false) };
         let result = self.runtime()?.block_on(async {
             tokio::select! {
                 done = work => done,
@@ -150,6 +152,7 @@ struct Sign<'a> {
     words: Words,
     ascii: bool,
     phase: &'a str,
+    drawn: Cell<bool>,
 }
 
 impl Sign<'_> {
@@ -168,6 +171,7 @@ impl Sign<'_> {
         match self.show {
             Show::Tty => {
                 let turn = Tone::Dim.paint(spinner[tick % spinner.len()], self.words.colour);
+                self.drawn.set(true);
                 self.words.status(&format!("{turn} {}: {}", self.phase, so_far(counts)));
             }
             Show::Json => self.words.json_line(&json!({
@@ -183,7 +187,7 @@ impl Sign<'_> {
     }
 
     fn clear(&self) {
-        if self.show == Show::Tty {
+        if self.drawn.get() {
             self.words.status("");
         }
     }

@@ -155,15 +155,15 @@ impl Item for LayerItem<'_> {
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::numbers("#", |l: &Self| Cell::count(l.row.number as u64)),
-            Column::numbers("PARENT", |l: &Self| Cell::count(l.row.layer.parent.map(|p| p as u64))),
+            Column::numbers("PARENT", |l: &Self| Cell::count(l.row.layer.parent.map(|p| p as u64))).drop(3),
             Column::words("DIGEST", |l: &Self| Cell::digest(l.row.layer.blob)),
-            Column::words("COMPRESSION", |l: &Self| Cell::text(l.row.layer.compression.name())),
+            Column::words("COMPRESSION", |l: &Self| Cell::text(l.row.layer.compression.name())).drop(2),
             Column::numbers("SIZE", |l: &Self| Cell::size(l.row.layer.size)),
-            Column::numbers("RECORDS", |l: &Self| Cell::count(l.records)),
+            Column::numbers("RECORDS", |l: &Self| Cell::count(l.records)).drop(1),
             Column::numbers("VERSIONS", |l: &Self| Cell::count(u64::from(l.row.referrers))).wide(),
-            Column::numbers("AGE", |l: &Self| Cell::time(l.row.layer.created)),
+            Column::numbers("AGE", |l: &Self| Cell::time(l.row.layer.created)).drop(5),
             Column::words("PLATFORM", |l: &Self| Cell::known(l.row.layer.platform.as_deref())).wide(),
-            Column::words("FROM", |l: &Self| Cell::known(l.name.as_ref().map(|n| n.source.name()))),
+            Column::words("FROM", |l: &Self| Cell::known(l.name.as_ref().map(|n| n.source.name()))).drop(4),
             Column::words("STEP", |l: &Self| Cell::known(l.name.as_ref().map(|n| &*n.step))).cut_end(),
         ]
     }

@@ -97,12 +97,12 @@ fn start<C: Command>(matches: &ArgMatches, globals: Globals) -> Outcome {
     command.run(&mut Session::new(globals, C::NEEDS)?)
 }
 
-/// See BuildKit build caches whole: every version, its layers and records, what they take and what is wrong
+/// See BuildKit build caches whole: every version, its layers, what they take, what is wrong
 ///
 /// Without a command: opens the terminal UI on these locations, or does `ls` where there is no terminal.
 ///
-/// A LOCATION is what --cache-from and --cache-to take (type=local,src=DIR), or simply a folder. Without any, the
-/// folders where people keep caches are looked at.
+/// A LOCATION is what --cache-from and --cache-to take (type=local,src=DIR), or simply a folder. Without any, those in
+/// the configuration are meant, and the folders where people keep caches.
 #[derive(Parser)]
 #[command(name = "cachedeck", version, max_term_width = 100, after_help = EXAMPLES)]
 struct Root {
@@ -128,6 +128,24 @@ fn root() -> clap::Command {
     Root::command().subcommands(commands).subcommands(topics::commands())
 }
 
+/// As [`root`], with help that is the same for `-h` and `--help`: short lines, and what there is to explain before them.
+fn parser() -> clap::Command {
+    compact(root().mut_subcommands(compact))
+}
+
+/// Lets the long description stand before the usage, as there is no long form of help any more.
+fn compact(command: clap::Command) -> clap::Command {
+    let Some(long) = command.get_long_about().map(ToString::to_string) else { return command };
+    let rest = long.split_once("\n\n").map(|(_, rest)| rest.to_owned());
+    let command = command
+        .long_about(None::<&str>)
+        .help_template("{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}");
+    match rest {
+        Some(rest) => command.before_help(rest),
+        None => command,
+    }
+}
+
 /// The names of all commands.
 fn command_names() -> impl Iterator<Item = &'static str> {
     COMMANDS.iter().map(|entry| entry.name)
@@ -136,7 +154,7 @@ fn command_names() -> impl Iterator<Item = &'static str> {
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let matches = match root().try_get_matches_from(&arguments) {
+    let matches = match parser().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) => return ExitCode::from(usage::tell(&error, &arguments)),
     };
@@ -162,7 +180,6 @@ pub fn main() -> ExitCode {
 fn run(matches: &ArgMatches, globals: Globals) -> Outcome {
     let locations: Vec<String> = matches.get_many("locations").into_iter().flatten().cloned().collect();
     match matches.subcommand() {
-        Some((name, _)) if !locations.is_empty() => Err(usage::misplaced(name, &locations).into()),
         Some((name, arguments)) => match COMMANDS.iter().find(|entry| entry.name == name) {
             Some(entry) => (entry.run)(arguments, globals),
             None => topics::show(name, &mut Session::new(globals, topics::NEEDS)?),

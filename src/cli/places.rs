@@ -53,6 +53,10 @@ fn checked(given: &str, location: Location) -> Result<Location> {
     if given.contains('=') || location.kind() != "registry" || catalog::types().any(|kind| kind == "registry") {
         return Ok(location);
     }
+    if super::command_names().any(|command| command == given) {
+        let error = Error::invalid(format!("the command {given} comes after locations"));
+        return Err(error.with_hint(format!("commands come first; for a folder called {given} write ./{given}")));
+    }
     let error = Error::not_found(format!("no such folder: {}", text::safe(given)));
     Err(match text::nearest(given, super::command_names()) {
         Some(command) => error.with_hint(format!("did you mean the command {command}?")),
@@ -63,11 +67,12 @@ fn checked(given: &str, location: Location) -> Result<Location> {
 /// The locations of the config and those found in the usual folders here and among the temporary files.
 pub(super) fn known(config: &Config) -> Vec<Location> {
     let mut known: Vec<Location> = config.places.iter().map(|place| place.location.clone()).collect();
+    let real = |location: &Location| Path::new(location.value("src").or(location.value("dest"))?).canonicalize().ok();
     let temporary = std::env::temp_dir();
     let here = std::iter::once(Path::new(".").to_owned()).chain(USUAL.iter().map(|name| Path::new(".").join(name)));
     for folder in here.chain(USUAL.iter().map(|name| temporary.join(name))).filter(|folder| is_cache(folder)) {
         let location = Location::local_dir(folder.to_string_lossy());
-        if !known.iter().any(|k| k.identity() == location.identity()) {
+        if !known.iter().any(|k| k.kind() == "local" && real(k) == real(&location)) {
             known.push(location);
         }
     }

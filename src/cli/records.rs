@@ -16,7 +16,9 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
-/// List the records of a version: the keys of build steps, what they were made from and what they made
+/// List the records of a version
+///
+/// A record is the key of a build step, with what it was made from and what it made.
 #[derive(Parser)]
 #[command(after_help = "\
 Inputs are numbers of records: one for each input of the step, alternatives between bars.

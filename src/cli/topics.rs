@@ -39,7 +39,7 @@ Variables:
   CACHEDECK_NOW     the time that ages are counted from, for output that stays the same
   COLUMNS           the width of the terminal
   NO_COLOR          no colours if this is set to anything
-  TMPDIR            where .buildx-cache is looked for besides the current folder, and where demo unpacks";
+  TMPDIR            where demo unpacks, and where .buildx-cache is looked for too";
 
 const LOCATIONS: &str = "\
 A location is what --cache-from and --cache-to of docker buildx take:
@@ -50,32 +50,40 @@ Shorter:
   DIR                            a folder; called like a command it needs its ./
   DIR,tag=T  DIR,digest=D        one version of it
   @NAME                          from [locations] in the configuration
-Without any location, those in the configuration are meant, and .buildx-cache and .buildcache in the current
-folder and among the temporary files.";
+Without any location, those in the configuration are meant, and .buildx-cache and .buildcache in
+the current folder and among the temporary files.";
 
 const FILTERS: &str = "\
 --filter takes terms between blanks, all of which must hold:
-  size>1GiB age>30d          comparisons: = != > < >= <=
-  tag~=^rel                  a regular expression
-  word  re:regex  fz:letters in what the row shows: a word, a regular expression, letters in this order
-  !term                      the opposite
-  \"two words\"                blanks and signs as they are
-Sizes: KB MB GB are 1000s; KiB MiB GiB and bare K M G are 1024s. Durations: 90s 15m 36h 7d 2w 3mo 1y, or
-sums like 1d12h; m is minutes. Dates: 2026-08-01 or RFC 3339. A wrong field name tells which there are.";
+  size>1GiB age>30d   comparisons: = != > < >= <=
+  tag~=^rel           a regular expression
+  word                what the row shows contains it
+  re:REGEX            what the row shows matches it
+  fz:LETTERS          what the row shows has them in this order
+  !TERM               the opposite
+  \"two words\"         blanks and signs as they are
+Sizes: KB MB GB are 1000s; KiB MiB GiB and bare K M G are 1024s. Durations: 90s 15m 36h 7d 2w 3mo
+1y, or sums like 1d12h; m is minutes. Dates: 2026-08-01 or RFC 3339.
+A wrong field name tells which there are; the help of each command lists them.";
 
 const JSON: &str = "\
 --json writes one object:
   {\"schema\":\"cachedeck.index-list/1\",\"location\":{..},\"items\":[..],\"warnings\":[..],\"complete\":true}
-location has type, the keys as given (secrets as ***) and title. With several locations it is null, locations
-lists them, and every item has a location of its own, so that .items[] works either way. complete is false when
-something could not be read or --limit cut something off. What is unknown is null, never left out. Numbers are
-integers, bytes and counts alike; times are RFC 3339 in UTC; digests are whole. Fields are only ever added
-within a schema.
+  location  has type, the keys as given (secrets as ***) and title. With several locations it is
+            null, locations lists them, and every item has a location of its own: .items[] works
+            either way
+  warnings  findings about the location: severity, code, digest, message, remedy
+  complete  false if something could not be read, or --limit cut something off
+What is unknown is null, never left out. Numbers are integers, bytes and counts alike; times are
+RFC 3339 in UTC; digests are whole. Within a schema fields are only ever added.
 
---json=FIELD,.. leaves only these fields in the items. --format jsonl writes a line an item, with its type.
---format '{{.field}}' writes a line an item: {{.tags}}, {{human .max_bytes}}, {{ago .created_at}}, {{json .missing}}.
+  --json=FIELD,..          only these fields in the items
+  --format jsonl           a line an item, with its type
+  --format '{{.field}}'    a line an item, as in '{{human .max_bytes}} {{ago .created_at}}';
+                           {{json .tags}} for lists and objects
 
-With --json errors are JSON on stderr: {\"type\":\"error\",\"code\":..,\"exit\":..,\"message\":..,\"hint\":..,\"location\":..}.";
+With --json errors are JSON too, on stderr:
+  {\"type\":\"error\",\"code\":..,\"exit\":..,\"message\":..,\"hint\":..,\"location\":..}";
 
 /// Each topic as a hidden command, so that `help` knows it.
 pub(super) fn commands() -> impl Iterator<Item = clap::Command> {

@@ -38,10 +38,3 @@ fn error_text(error: &clap::Error) -> Error {
     let what = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
     Error::invalid(what).with_hint("`cachedeck help` shows what can be given")
 }
-
-/// Locations before a command.
-pub(super) fn misplaced(command: &str, locations: &[String]) -> Error {
-    let words: Vec<_> = locations.iter().map(|l| text::shell_quote(l)).collect();
-    Error::invalid(format!("locations go after the command: cachedeck {command} {}", words.join(" ")))
-        .with_hint(format!("for a folder called {command} write ./{command}"))
-}

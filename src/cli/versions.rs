@@ -132,10 +132,10 @@ impl Item for VersionItem<'_> {
             Column::numbers("AGE", |v: &Self| Cell::time(v.item.index().time())),
             Column::words("TAG", |v: &Self| tags(&v.item)).cut_middle(),
             Column::words("DIGEST", |v: &Self| Cell::digest(v.item.index().digest)),
-            Column::words("STATE", |v: &Self| v.item.state().cell()),
+            Column::words("STATE", |v: &Self| v.item.state().cell()).drop(2),
             Column::numbers("SIZE", |v: &Self| Cell::size(v.item.index().summary.map(|s| s.max_bytes))),
             Column::numbers("CHANGE", |v: &Self| Cell::new(v.delta.map_or(Shown::None, Shown::Delta))),
-            Column::numbers("EXCLUSIVE", |v: &Self| Cell::size(v.item.index().exclusive_bytes)),
+            Column::numbers("EXCLUSIVE", |v: &Self| Cell::size(v.item.index().exclusive_bytes)).drop(1),
             Column::words("CACHE-FROM", |v: &Self| {
                 let quoted = v.cache_from.as_deref().map(|line| text::shell_quote(line).into_owned());
                 Cell::new(quoted.map_or(Shown::None, Shown::Whole))

@@ -35,8 +35,15 @@ pub(super) struct Du {
     #[arg(value_name = "LOCATION")]
     locations: Vec<String>,
 
-    /// What to add up
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    /// What to add up: location, index, layer or step
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHAT",
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     by: By,
 
     /// End with exit code 7 if a location takes more than this
@@ -198,7 +205,7 @@ impl Item for PlaceUsage {
             Cell::size(bytes).tone(if bytes > 0 { tone } else { Tone::Plain })
         }
         vec![
-            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)),
+            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)).drop(1),
             Column::numbers("BLOBS", |u: &Self| Cell::count(u.usage.blobs)),
             Column::numbers("SIZE", |u: &Self| Cell::size(u.usage.bytes)),
             Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)),
@@ -269,7 +276,7 @@ impl Item for IndexUsage<'_> {
             Column::words("DIGEST", |u: &Self| Cell::digest(u.0.index().digest)),
             Column::words("STATE", |u: &Self| u.0.state().cell()),
             Column::numbers("EXCLUSIVE", |u: &Self| Cell::size(u.0.index().exclusive_bytes)),
-            Column::numbers("SHARED", |u: &Self| Cell::size(u.0.index().shared_bytes)),
+            Column::numbers("SHARED", |u: &Self| Cell::size(u.0.index().shared_bytes)).drop(2),
             Column::numbers("TOTAL", |u: &Self| Cell::size(u.bytes())),
             Column::numbers("AGE", |u: &Self| Cell::time(u.0.index().time())),
         ]

@@ -119,12 +119,13 @@ pub(in crate::cli) struct Column<T> {
     right: bool,
     wide: bool,
     cut: Cut,
+    drop: u8,
 }
 
 impl<T> Column<T> {
     /// A column of words.
     pub(in crate::cli) fn words(title: &'static str, cell: fn(&T) -> Cell) -> Self {
-        Self { title, cell, right: false, wide: false, cut: Cut::Never }
+        Self { title, cell, right: false, wide: false, cut: Cut::Never, drop: 0 }
     }
 
     /// A column of numbers.
@@ -135,6 +136,12 @@ impl<T> Column<T> {
     /// Only in `--format wide` and `tsv`.
     pub(in crate::cli) fn wide(mut self) -> Self {
         self.wide = true;
+        self
+    }
+
+    /// Left out where the terminal is too narrow for all: the column with 1 first, then that with 2.
+    pub(in crate::cli) fn drop(mut self, turn: u8) -> Self {
+        self.drop = turn;
         self
     }
 
@@ -159,29 +166,33 @@ const GAP: &str = "  ";
 
 /// A table without its rows' type.
 pub(in crate::cli) struct Table {
-    titles: Vec<&'static str>,
-    right: Vec<bool>,
-    cuts: Vec<Cut>,
+    heads: Vec<Head>,
     rows: Vec<Vec<Cell>>,
+}
+
+/// A column without its rows' type.
+#[derive(Clone, Copy)]
+struct Head {
+    title: &'static str,
+    right: bool,
+    cut: Cut,
+    drop: u8,
 }
 
 impl Table {
     /// A table with `columns`; the wide ones too if `wide`.
     pub(in crate::cli) fn new<T>(columns: &[Column<T>], rows: &[T], wide: bool) -> Self {
         let columns: Vec<&Column<T>> = columns.iter().filter(|c| wide || !c.wide).collect();
+        let head = |c: &&Column<T>| Head { title: c.title, right: c.right, cut: c.cut, drop: c.drop };
         Self {
-            titles: columns.iter().map(|c| c.title).collect(),
-            right: columns.iter().map(|c| c.right).collect(),
-            cuts: columns.iter().map(|c| c.cut).collect(),
+            heads: columns.iter().map(head).collect(),
             rows: rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
         }
     }
 
     /// Puts a column with the same text in every row before the others.
     pub(in crate::cli) fn prefixed(mut self, title: &'static str, text: &str) -> Self {
-        self.titles.insert(0, title);
-        self.right.insert(0, false);
-        self.cuts.insert(0, Cut::Middle);
+        self.heads.insert(0, Head { title, right: false, cut: Cut::Middle, drop: 0 });
         self.rows.iter_mut().for_each(|row| row.insert(0, Cell::text(text)));
         self
     }
@@ -198,67 +209,88 @@ impl Table {
         }
         let shown: Vec<Vec<String>> =
             self.rows.iter().map(|row| row.iter().map(|cell| cell.show(look)).collect()).collect();
-        let mut widths: Vec<usize> = self.titles.iter().map(|title| title.len()).collect();
-        for row in &shown {
-            for (width, text) in widths.iter_mut().zip(row) {
-                *width = (*width).max(text::width(text));
-            }
-        }
+        let mut columns: Vec<Fitted> =
+            self.heads.iter().enumerate().map(|(at, head)| Fitted::of(at, head, &shown)).collect();
         if let Some(width) = width {
-            self.shrink(&mut widths, width);
+            fit(&mut columns, width);
         }
-        let head = self.titles.iter().map(|title| (Cow::Borrowed(*title), Tone::Dim));
-        let mut lines = vec![self.line(head, &widths, look)];
+        let head = |column: &Fitted| (column.head.title, Tone::Dim);
+        let mut lines = vec![line(&columns, head, look)];
         for (row, texts) in self.rows.iter().zip(&shown) {
-            let cells = row.iter().zip(texts).map(|(cell, text)| (Cow::Borrowed(text.as_str()), cell.tone));
-            lines.push(self.line(cells, &widths, look));
+            let cell = |column: &Fitted| (texts[column.at].as_str(), row[column.at].tone);
+            lines.push(line(&columns, cell, look));
         }
         lines
     }
 
-    fn line<'a>(&self, cells: impl Iterator<Item = (Cow<'a, str>, Tone)>, widths: &[usize], look: &Look) -> String {
-        let mut line = String::new();
-        for (at, (text, tone)) in cells.enumerate() {
-            let text = match self.cuts[at] {
-                Cut::Never => text,
-                Cut::End => text::fit_end(&text, widths[at], look.ellipsis()).into_owned().into(),
-                Cut::Middle => text::fit_middle(&text, widths[at], look.ellipsis()).into_owned().into(),
-            };
-            let blanks = " ".repeat(widths[at].saturating_sub(text::width(&text)));
-            let painted = tone.paint(&text, look.colour);
-            line.push_str(if at == 0 { "" } else { GAP });
-            if self.right[at] {
-                line.extend([blanks, painted]);
-            } else {
-                line.extend([painted, blanks]);
-            }
-        }
-        line.truncate(line.trim_end_matches(' ').len());
-        line
-    }
-
-    /// Takes cells from the widest column that may be cut until all fit, or none can give any more.
-    fn shrink(&self, widths: &mut [usize], width: usize) {
-        let needed = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1);
-        let mut over = needed(widths).saturating_sub(width);
-        while over > 0 {
-            let widest = (0..widths.len())
-                .filter(|&at| self.cuts[at] != Cut::Never && widths[at] > LEAST.max(self.titles[at].len()))
-                .max_by_key(|&at| widths[at]);
-            let Some(widest) = widest else { return };
-            widths[widest] -= 1;
-            over -= 1;
-        }
-    }
-
     /// The whole table as TSV with a line of titles.
     pub(in crate::cli) fn tsv(&self) -> Vec<String> {
-        let titles = self.titles.iter().map(|t| t.to_ascii_lowercase().replace([' ', '-'], "_"));
+        let titles = self.heads.iter().map(|h| h.title.to_ascii_lowercase().replace([' ', '-'], "_"));
         let mut lines = vec![titles.collect::<Vec<_>>().join("\t")];
         for row in &self.rows {
             lines.push(row.iter().map(Cell::raw).collect::<Vec<_>>().join("\t"));
         }
         lines
+    }
+}
+
+/// A column on its way to the screen.
+#[derive(Clone, Copy)]
+struct Fitted {
+    /// Its place among all columns.
+    at: usize,
+    head: Head,
+    width: usize,
+}
+
+impl Fitted {
+    fn of(at: usize, head: &Head, rows: &[Vec<String>]) -> Self {
+        let widest = rows.iter().map(|row| text::width(&row[at])).max().unwrap_or(0);
+        Self { at, head: *head, width: widest.max(head.title.len()) }
+    }
+
+    /// The narrowest it may become.
+    fn least(&self) -> usize {
+        if self.head.cut == Cut::Never { self.width } else { self.width.min(LEAST.max(self.head.title.len())) }
+    }
+}
+
+fn line<'a>(columns: &'a [Fitted], cell: impl Fn(&'a Fitted) -> (&'a str, Tone), look: &Look) -> String {
+    let mut line = String::new();
+    for (nth, column) in columns.iter().enumerate() {
+        let (text, tone) = cell(column);
+        let text = match column.head.cut {
+            Cut::Never => Cow::Borrowed(text),
+            Cut::End => text::fit_end(text, column.width, look.ellipsis()),
+            Cut::Middle => text::fit_middle(text, column.width, look.ellipsis()),
+        };
+        let blanks = " ".repeat(column.width.saturating_sub(text::width(&text)));
+        let painted = tone.paint(&text, look.colour);
+        line.push_str(if nth == 0 { "" } else { GAP });
+        if column.head.right {
+            line.extend([blanks, painted]);
+        } else {
+            line.extend([painted, blanks]);
+        }
+    }
+    line.truncate(line.trim_end_matches(' ').len());
+    line
+}
+
+/// Makes columns narrower until all fit into `width`: those that may be cut give cells, the widest first; where that
+/// is not enough, columns that may be dropped go in their turn.
+fn fit(columns: &mut Vec<Fitted>, width: usize) {
+    let gaps = |columns: &[Fitted]| GAP.len() * columns.len().saturating_sub(1);
+    while columns.iter().map(Fitted::least).sum::<usize>() + gaps(columns) > width {
+        let next = columns.iter().filter(|c| c.head.drop > 0).min_by_key(|c| c.head.drop).map(|c| c.at);
+        let Some(next) = next else { break };
+        columns.retain(|column| column.at != next);
+    }
+    let taken = columns.iter().map(|c| c.width).sum::<usize>() + gaps(columns);
+    for _ in 0..taken.saturating_sub(width) {
+        let widest = columns.iter_mut().filter(|c| c.width > c.least()).max_by_key(|c| c.width);
+        let Some(widest) = widest else { return };
+        widest.width -= 1;
     }
 }
 
@@ -293,6 +325,21 @@ mod tests {
         let lines = table().lines(&look(), Some(20));
         assert_eq!(lines[1], "rele..08-01  2.0 KiB");
         assert!(lines.iter().all(|l| text::width(l) <= 20), "{lines:#?}");
+    }
+
+    #[test]
+    fn columns_go_in_their_turn_before_the_terminal_is_overrun() {
+        let columns: [Column<u64>; 3] = [
+            Column::numbers("COUNT", |n: &u64| Cell::count(*n)).drop(2),
+            Column::numbers("SIZE", |n: &u64| Cell::size(*n)),
+            Column::words("LONG TITLE", |_: &u64| Cell::text("x")).drop(1),
+        ];
+        let table = Table::new(&columns, &[7], false);
+        let at = |width| table.lines(&look(), Some(width))[0].clone();
+        assert_eq!(at(22), "COUNT  SIZE");
+        assert_eq!(at(23), "COUNT  SIZE  LONG TITLE");
+        assert_eq!(at(10), "SIZE");
+        assert_eq!(at(1), "SIZE");
     }
 
     #[test]

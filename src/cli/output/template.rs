@@ -82,6 +82,7 @@ impl Shape {
             }
             (_, Value::Null) => "-".to_owned(),
             (_, Value::String(words)) => text::safe(words).into_owned(),
+            (_, Value::Array(items)) if items.is_empty() => "-".to_owned(),
             (_, Value::Array(items)) => {
                 items.iter().map(|item| Shape::Plain.show(item, look)).collect::<Vec<_>>().join(",")
             }

@@ -26,7 +26,10 @@ impl Words {
             return self.json_line(&json::error(error, location));
         }
         // Most messages name the place themselves.
-        let told = |title: &String| title.split_once(':').is_some_and(|(_, place)| error.what().contains(place));
+        let told = |title: &String| {
+            let place = title.split_once(':').map_or(title.as_str(), |(_, place)| place);
+            error.what().contains(place)
+        };
         let place = location.map(Location::title).filter(|title| !told(title));
         let place = place.map(|title| format!("{title}: ")).unwrap_or_default();
         self.say("error", Tone::Bad, &format!("{place}{error}"));

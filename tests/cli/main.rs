@@ -1,0 +1,15 @@
+//! The real program, with a cleared environment, a fixed clock and a fixed width.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+
+mod bad_input;
+mod choosing;
+mod files;
+mod help;
+mod json;
+mod output;
+mod program;
+mod tables;
