@@ -6,6 +6,7 @@
 mod fixtures;
 mod journeys;
 mod looks;
+mod screenshots;
 mod sizes;
 mod stage;
 
@@ -33,4 +34,12 @@ pub fn location(fixture: &Fixture) -> Location {
 /// Step names of the builder that wrote the fixtures.
 pub fn names() -> StepNames {
     StepNames::from_usage(&usage::read(include_bytes!("../fixtures/daemon-du.json")).unwrap())
+}
+
+/// The example cache that `cachedeck demo` opens, with the names of its steps.
+pub fn demo(scene: Scene) -> (Stage, Fixture) {
+    let fixture = Fixture::unpack_from("assets/demo.tar.gz", "shop-cache");
+    let names = StepNames::read(include_bytes!("../../assets/demo-names.json")).unwrap();
+    let stage = open_with(&fixture, Scene { names, called: Some("shop-cache"), ..scene });
+    (stage, fixture)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr as _;
 
 /// The time on stage.
-pub const NOW: &str = "2026-12-01T12:00:00Z";
+pub const NOW: &str = "2026-11-20T12:00:00Z";
 
 /// How the stage is set.
 pub struct Scene {
@@ -24,6 +24,8 @@ pub struct Scene {
     pub names: StepNames,
     pub keymap: Keymap,
     pub tour: bool,
+    /// What the first location is called on stage, so that no frame shows where it was unpacked.
+    pub called: Option<&'static str>,
 }
 
 impl Default for Scene {
@@ -35,6 +37,7 @@ impl Default for Scene {
             names: StepNames::default(),
             keymap: Keymap::standard(),
             tour: false,
+            called: None,
         }
     }
 }
@@ -53,6 +56,8 @@ pub struct Stage {
     runtime: Runtime,
     reports: tokio::sync::mpsc::Receiver<Message>,
     running: usize,
+    /// What is called otherwise on stage: its name there, and where it really is.
+    cast: Option<(Location, Location)>,
     /// Jobs that were asked for but not started, while the stage holds them back.
     pub held: Option<Vec<Effect>>,
 }
@@ -71,7 +76,11 @@ impl Stage {
         Stage::set(locations, scene)
     }
 
-    fn set(locations: Vec<Location>, scene: Scene) -> Stage {
+    fn set(mut locations: Vec<Location>, scene: Scene) -> Stage {
+        let cast = scene.called.zip(locations.first_mut()).map(|(name, first)| {
+            let shown = Location::local_dir(name);
+            (shown.clone(), std::mem::replace(first, shown))
+        });
         let (app, effects) = App::new(Setup {
             locations,
             aliases: Default::default(),
@@ -97,6 +106,7 @@ impl Stage {
             runtime,
             reports,
             running: 0,
+            cast,
             held: Some(Vec::new()),
         };
         stage.tell(Message::Resize(scene.size.0, scene.size.1));
@@ -116,7 +126,10 @@ impl Stage {
             for effect in std::mem::take(&mut queue) {
                 match effect {
                     Effect::Start(..) if self.held.is_some() => self.held.as_mut().unwrap().push(effect),
-                    Effect::Start(job, order) => {
+                    Effect::Start(job, mut order) => {
+                        if let Some((_, real)) = self.cast.as_ref().filter(|(shown, _)| *shown == order.location) {
+                            order.location = real.clone();
+                        }
                         let _inside = self.tokio.enter();
                         self.runtime.start(job, *order);
                         self.running += 1;
@@ -130,9 +143,14 @@ impl Stage {
             if self.running == 0 {
                 return;
             }
-            let message = self.tokio.block_on(self.reports.recv()).unwrap();
-            if let Message::Report(_, report) = &message {
+            let mut message = self.tokio.block_on(self.reports.recv()).unwrap();
+            if let Message::Report(_, report) = &mut message {
                 self.running -= usize::from(is_last(report));
+                if let (Report::Loaded(inventory), Some((shown, real))) = (report, &self.cast)
+                    && inventory.location == *real
+                {
+                    inventory.location = shown.clone();
+                }
             }
             queue = self.app.update(message);
         }
