@@ -46,6 +46,9 @@ pub struct StepNames {
 /// How BuildKit describes the root file system of a `RUN` step, and the shell that runs it.
 const EXEC: &str = "mount / from exec ";
 const SHELL: &str = "/bin/sh -c ";
+/// How it describes a layer of an image, and the registry that names of images leave out.
+const PULLED: &str = "pulled from ";
+const HUB: [&str; 2] = ["docker.io/library/", "docker.io/"];
 
 impl StepNames {
     /// Takes names from usage records. Where several were made at the same instant, none is sure, so none is taken.
@@ -53,10 +56,7 @@ impl StepNames {
         let mut by_time: HashMap<Timestamp, Option<Arc<str>>> = HashMap::new();
         for record in records.iter().filter(|r| r.kind == "regular" || r.kind.is_empty()) {
             let Some(created) = record.created.filter(|_| !record.description.is_empty()) else { continue };
-            let step: Arc<str> = match record.description.strip_prefix(EXEC) {
-                Some(command) => format!("RUN {}", command.strip_prefix(SHELL).unwrap_or(command)).into(),
-                None => record.description.as_str().into(),
-            };
+            let step = step_of(&record.description);
             by_time.entry(created).and_modify(|n| *n = n.take().filter(|n| *n == step)).or_insert(Some(step));
         }
         Self { by_time: by_time.into_iter().filter_map(|(time, name)| name.map(|n| (time, n))).collect() }
@@ -93,5 +93,37 @@ impl StepNames {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_time.is_empty()
+    }
+}
+/// A step as its Dockerfile has it, from how BuildKit describes what it made.
+fn step_of(description: &str) -> Arc<str> {
+    if let Some(command) = description.strip_prefix(EXEC) {
+        return format!("RUN {}", command.strip_prefix(SHELL).unwrap_or(command)).into();
+    }
+    match description.strip_prefix(PULLED) {
+        Some(image) => {
+            let short = HUB.iter().find_map(|hub| image.strip_prefix(hub)).unwrap_or(image);
+            format!("FROM {short}").into()
+        }
+        None => description.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_read_as_in_the_dockerfile() {
+        for (description, step) in [
+            ("mount / from exec /bin/sh -c npm ci", "RUN npm ci"),
+            ("mount / from exec /usr/bin/make", "RUN /usr/bin/make"),
+            ("pulled from docker.io/library/node:22", "FROM node:22"),
+            ("pulled from docker.io/grafana/k6:1.0", "FROM grafana/k6:1.0"),
+            ("pulled from ghcr.io/acme/base:3", "FROM ghcr.io/acme/base:3"),
+            ("[web 2/3] COPY . .", "[web 2/3] COPY . ."),
+        ] {
+            assert_eq!(&*step_of(description), step);
+        }
     }
 }

@@ -366,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn special_lines_are_about_actions_that_are_there() {
+        for (action, view, help) in table::SPECIAL {
+            let binding = BINDINGS.iter().find(|b| b.action == *action).unwrap();
+            assert!(binding.views.has(*view), "{} on {}", binding.name, view.name());
+            assert_eq!(binding.help_in(*view), *help, "said twice");
+        }
+    }
+
+    #[test]
     fn terminals_swallow_none_of_our_keys() {
         for eaten in ["ctrl+h", "ctrl+i", "ctrl+j", "ctrl+m", "ctrl+s", "ctrl+q"] {
             assert!(BINDINGS.iter().all(|b| !b.keys.contains(&eaten)), "{eaten}");

@@ -323,7 +323,7 @@ impl Look<'_> {
         match time {
             None => vec![self.dim("unknown")],
             Some(time) => vec![
-                Span::raw(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+                Span::raw(time.strftime("%Y-%m-%d %H:%M UTC").to_string()),
                 self.dim(format!("  {}", age(self.shared.now, time))),
             ],
         }

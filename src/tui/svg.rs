@@ -64,12 +64,38 @@ pub fn svg(buffer: &Buffer, background: Background) -> String {
         hex(palette.back)
     );
     for y in area.y..area.bottom() {
+        backgrounds(buffer, y, palette, &mut out);
         for run in runs(buffer, y, palette) {
             run.draw(y - area.y, area.x, &mut out);
         }
     }
     out.push_str("</svg>\n");
     out
+}
+
+/// What lies behind row `y`. Whole stretches of one colour are one shape, so that no seams show between words.
+fn backgrounds(buffer: &Buffer, y: u16, palette: &Palette, out: &mut String) {
+    let area = buffer.area;
+    let back = |x: u16| colours(&buffer[(x, y)], palette).1;
+    let mut x = area.x;
+    while x < area.right() {
+        let from = x;
+        let colour = back(from);
+        while x < area.right() && back(x) == colour {
+            x += 1;
+        }
+        if let Some(colour) = colour {
+            let _ = writeln!(
+                out,
+                "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"/>",
+                EDGE + f32::from(from - area.x) * CELL.0,
+                EDGE + f32::from(y - area.y) * CELL.1,
+                f32::from(x - from) * CELL.0,
+                CELL.1 + 0.2,
+                hex(colour)
+            );
+        }
+    }
 }
 
 /// Cells in a row that look alike.
@@ -216,15 +242,6 @@ impl Run {
     fn draw(&self, row: u16, left: u16, out: &mut String) {
         let (x, y) = (EDGE + f32::from(self.x - left) * CELL.0, EDGE + f32::from(row) * CELL.1);
         let width = f32::from(self.cells) * CELL.0;
-        if let Some(back) = self.back {
-            let _ = writeln!(
-                out,
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{}\"/>",
-                width + 0.2,
-                CELL.1 + 0.2,
-                hex(back)
-            );
-        }
         if self.text.trim().is_empty() {
             return;
         }

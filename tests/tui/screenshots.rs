@@ -18,13 +18,13 @@ const fn picture(file: &'static str, keys: &'static str) -> Picture {
 
 const PICTURES: &[Picture] = &[
     picture("home", "j space j space"),
-    picture("layers", "j enter j j"),
+    picture("layers", "enter j j"),
     picture("graph", "enter ] j j j j"),
     picture("records", "enter ] ] j j"),
     picture("record-graph", "enter ] T"),
     picture("raw", "enter ] ] ]"),
     picture("versions", "enter ] ] ] ]"),
-    picture("diff", "j D"),
+    picture("diff", "/ 'v1.1 enter m esc g g D"),
     picture("blobs", "g b"),
     picture("findings", "V d g v"),
     picture("help", "?"),

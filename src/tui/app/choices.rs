@@ -32,17 +32,21 @@ impl App {
     }
 
     pub(super) fn palette(&self) -> Modal {
-        let mut choices: Vec<_> =
-            self.here().map(|b| choice(b.name, b.help, self.keys_shown(b.action), Answer::Act(b.action))).collect();
+        let view = self.top().view();
+        let choices =
+            self.here().map(|b| choice(b.name, b.help_in(view), self.keys_shown(b.action), Answer::Act(b.action)));
+        let mut choices: Vec<_> = choices.collect();
         let themes = theme::NAMES.iter();
         choices.extend(themes.map(|name| choice(format!("theme {name}"), "colours", "", Answer::Theme(name))));
         Modal::Pick(Box::new(Picker::searching("command", choices)))
     }
 
     pub(super) fn help(&self) -> Modal {
-        let keyed = self.here().filter(|b| !self.keymap.keys_of(self.top().view(), b.action).is_empty());
-        let choices = keyed.map(|b| choice(self.keys_shown(b.action), b.help, "", Answer::Act(b.action))).collect();
-        let title = format!("keys on {} · type to search, enter runs", self.top().view().name());
+        let view = self.top().view();
+        let keyed = self.here().filter(|b| !self.keymap.keys_of(view, b.action).is_empty());
+        let choices = keyed.map(|b| choice(self.keys_shown(b.action), b.help_in(view), "", Answer::Act(b.action)));
+        let choices = choices.collect();
+        let title = format!("keys on {} · type to search, enter runs", view.name());
         Modal::Pick(Box::new(Picker::searching(title.replace('·', self.glyphs.dot), choices)))
     }
 

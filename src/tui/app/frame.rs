@@ -30,6 +30,9 @@ impl App {
     pub fn draw_into(&mut self, area: Rect, buffer: &mut Buffer) {
         self.size = (area.width, area.height);
         clear(area, buffer, &self.theme);
+        let last = self.stack.len() - 1;
+        // First of all: what is said around the screen is about the rows as they are now.
+        self.stack[last].refresh(&self.shared);
         if self.too_small() {
             return self.draw_too_small(area, buffer);
         }
@@ -45,9 +48,7 @@ impl App {
             self.draw_footer(line(area.bottom() - 2), &mut ink);
         }
         self.draw_status(line(area.bottom() - 1), low, &mut ink);
-        let last = self.stack.len() - 1;
         let screen = &mut self.stack[last];
-        screen.refresh(&self.shared);
         let look = Look { theme: &theme, glyphs: self.glyphs, shared: &self.shared };
         screen.draw(body, &mut Canvas { buffer: &mut *ink.buffer, look, size: self.size, zoomed: self.zoomed });
         self.draw_chord(body, &mut ink);
@@ -201,7 +202,7 @@ impl App {
             .iter()
             .filter_map(|(press, action)| {
                 let binding = self.keymap.bindings(view).find(|b| b.action == *action)?;
-                Some((press.to_string(), binding.help))
+                Some((press.to_string(), binding.help_in(view)))
             })
             .collect();
         let widest = lines.iter().map(|(key, help)| key.len() + 2 + help.len()).max().unwrap_or(0) as u16;

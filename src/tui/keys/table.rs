@@ -21,6 +21,39 @@ pub struct Binding {
     pub help: &'static str,
 }
 
+impl Binding {
+    /// The line for help and palette in `view`: what the action means there.
+    pub fn help_in(&self, view: View) -> &'static str {
+        let special = SPECIAL.iter().find(|(action, there, _)| *action == self.action && *there == view);
+        special.map_or(self.help, |(.., help)| help)
+    }
+}
+
+/// What actions mean in one view, where the table's own line is general.
+pub const SPECIAL: &[(Action, View, &str)] = &[
+    (A::Open, V::Locations, "go to its versions"),
+    (A::Open, V::Indexes, "open this version: its layers, graph, records, documents"),
+    (A::Open, V::Versions, "open that version"),
+    (A::Toggle, V::Indexes, "tagged versions only, or all"),
+    (A::Toggle, V::Layers, "the chain of this layer below, or all chains"),
+    (A::Toggle, V::Graph, "the chain of this one alone, or the whole graph"),
+    (A::Toggle, V::Files, "what this layer holds, or merged with those below it"),
+    (A::Toggle, V::Blobs, "bars against the largest, or against the total"),
+    (A::Toggle, V::Diff, "layers or records"),
+    (A::Kinds, V::Indexes, "tagged, untagged or damaged versions only"),
+    (A::Kinds, V::Graph, "the graph of layers, or of records"),
+    (A::Kinds, V::Files, "added, changed or deleted files only"),
+    (A::Kinds, V::Blobs, "one state only: live, dangling, orphan, missing, damaged"),
+    (A::Kinds, V::Diff, "what was added, removed or changed, or all"),
+    (A::Kinds, V::Findings, "errors, warnings or notes only"),
+    (A::Kinds, V::Logs, "what was done, notes or failures only"),
+    (A::Find, V::Raw, "find in the text"),
+    (A::Find, V::Logs, "find in the text"),
+    (A::Find, V::Graph, "find by step, number or digest"),
+    (A::Back, V::Locations, "quit"),
+    (A::Back, V::Indexes, "quit"),
+];
+
 const ALL: Views = Views::ALL;
 /// Everything that has rows and columns.
 const TABLES: Views = ALL.but(&[V::Raw, V::Logs]);

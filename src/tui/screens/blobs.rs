@@ -318,7 +318,7 @@ impl Screen for Blobs {
 
     fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 44) };
+        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
         let mut title = vec![Span::raw("blobs")];
         if self.kinds != 0 {
             title.push(Span::raw(format!(" {} {}", look.glyphs.dot, KINDS[usize::from(self.kinds)])));

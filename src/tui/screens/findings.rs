@@ -32,7 +32,7 @@ mod by {
 const ORDERS: [(&str, u8); 3] = [("severity", by::SEVERITY), ("what", by::CODE), ("digest", by::DIGEST)];
 
 const COLUMNS: [Column; 4] = [
-    Column::new("", Width::Cells(9)).sort(by::SEVERITY),
+    Column::new("severity", Width::Cells(9)).sort(by::SEVERITY),
     Column::new("what", Width::Cells(14)).sort(by::CODE).rank(2),
     Column::new("digest", Width::Cells(12)).sort(by::DIGEST).rank(1),
     Column::new("finding", Width::Grows(20)),
@@ -84,7 +84,7 @@ impl Findings {
         let Some(finding) = self.current() else { return Vec::new() };
         let mut lines = wrapped("finding", &text::safe(&finding.message), width, look);
         if let Some(remedy) = &finding.remedy {
-            lines.extend(wrapped("what helps", &text::safe(remedy), width, look));
+            lines.extend(wrapped("remedy", &text::safe(remedy), width, look));
         }
         if let Some(digest) = &finding.digest {
             lines.extend(super::digest_lines("digest", digest, width, look));

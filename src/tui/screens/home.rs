@@ -349,7 +349,7 @@ impl Screen for Home {
             _ => 14,
         };
         let top = Rect { height: area.height - below, ..area };
-        let left = Rect { width: if width < 120 { 32 } else { 38 }, ..top };
+        let left = Rect { width: if width < 120 { 32 } else { 34 }, ..top };
         let right = Rect { x: left.right(), width: area.width - left.width, ..top };
         self.draw_left(left, canvas);
         self.draw_indexes(right, canvas);

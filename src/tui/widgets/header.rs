@@ -59,7 +59,7 @@ pub fn footer(hints: &[Hint], help: &Hint, area: Rect, buffer: &mut Buffer, them
     let cells = |hint: &Hint| (text::width(&hint.key) + 1 + text::width(&hint.word)) as u16;
     let mut x = area.x + 1;
     for hint in hints {
-        if x + cells(hint) + 2 + cells(help) > area.right() {
+        if x + cells(hint) + 2 + cells(help) >= area.right() {
             continue;
         }
         x = put(hint, x, area, buffer, theme) + 2;

@@ -5,6 +5,7 @@ use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::model::units;
+use crate::ops::names::Source;
 use crate::tui::screen::{Canvas, Look, age, bytes, count};
 use crate::tui::screens::{is_damaged, shared_bytes, version_name, version_state};
 use crate::tui::shared::{Place, PlaceId, Shared, error_line};
@@ -147,7 +148,10 @@ impl Facts {
         let largest_layers = order.iter().take(3).map(|&l| {
             let layer = &cache.layers[l];
             let name = shared.names.of(layer);
-            let source = name.as_ref().map_or("no name", |name| name.source.name());
+            let source = name.as_ref().map_or("no name", |name| match name.source {
+                Source::History => "named by history",
+                Source::Usage => "named by usage",
+            });
             let step = name.map_or_else(|| layer.blob.short(), |n| text::safe(&n.step).into_owned());
             (layer.size.unwrap_or(0), step, source)
         });
@@ -234,8 +238,8 @@ fn use_it(place: &Place, index: &CacheIndex, width: usize, look: Look<'_>) -> Li
     match place.location.cache_from(Some(index.digest), index.name()) {
         Ok(line) => {
             let all = format!("--cache-from {}", text::shell_quote(&line));
-            let shown = text::fit_end(&all, width.saturating_sub(21), look.glyphs.ellipsis).into_owned();
-            look.fact("use it", vec![shown.into(), look.dim("  y f copies")])
+            let shown = text::fit_end(&all, width.saturating_sub(20), look.glyphs.ellipsis).into_owned();
+            look.fact("use it", vec![shown.into(), look.dim("  yf copies")])
         }
         Err(error) => look.fact("use it", vec![look.dim(error_line(&error))]),
     }

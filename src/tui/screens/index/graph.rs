@@ -363,7 +363,7 @@ impl Tab for Graph {
 
     fn draw(&mut self, area: Rect, facts: &Facts, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (graph, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 42) };
+        let (graph, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
         let mut note = Vec::new();
         if self.only.is_some() {
             note.push(Span::styled("one chain ", look.theme.found));

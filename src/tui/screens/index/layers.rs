@@ -283,7 +283,7 @@ impl Tab for Layers {
         };
         let top = Rect { height: area.height - below, ..area };
         let (list_area, preview) =
-            if zoomed { (area, None) } else { crate::tui::screens::with_preview(top, canvas.size, 42) };
+            if zoomed { (area, None) } else { crate::tui::screens::with_preview(top, canvas.size, 38) };
         let pane = Pane {
             tabs: Some((&TABS, 0)),
             note: filter_note(&self.list, look),

@@ -222,7 +222,7 @@ impl Tab for Records {
 
     fn draw(&mut self, area: Rect, facts: &Facts, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 44) };
+        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
         let pane = Pane {
             tabs: Some((&TABS, 2)),
             note: filter_note(&self.list, look),
