@@ -51,7 +51,7 @@ const ORDERS: [(&str, u8); 7] = [
 
 const COLUMNS: [Column; 11] = [
     Column::new("", Width::Cells(2)),
-    Column::new("name", Width::Grows(14)).sort(by::NAME),
+    Column::new("name", Width::Grows(18)).sort(by::NAME),
     Column::new("digest", Width::Shrinks(12, 8)),
     Column::new("form", Width::Cells(4)).rank(3).sort(by::FORM),
     Column::new("mode", Width::Cells(4)).rank(6),
@@ -349,7 +349,7 @@ impl Screen for Home {
             _ => 14,
         };
         let top = Rect { height: area.height - below, ..area };
-        let left = Rect { width: if width < 120 { 32 } else { 34 }, ..top };
+        let left = Rect { width: if width < 120 { 33 } else { 34 }, ..top };
         let right = Rect { x: left.right(), width: area.width - left.width, ..top };
         self.draw_left(left, canvas);
         self.draw_indexes(right, canvas);

@@ -328,10 +328,10 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
     for (state, blobs, size) in rows {
         let (number, unit) = units::Bytes(size).split(look.shared.sizes);
         let style = if blobs == 0 { look.theme.dim } else { look.theme.text };
-        let size = if state == State::Missing { " ".repeat(12) } else { format!("{number:>8} {unit:<3}") };
+        let size = if state == State::Missing { " ".repeat(11) } else { format!("{number:>7} {unit:<3}") };
         lines.push(Line::from(vec![
             look.state(state),
-            Span::styled(format!(" {:<9}", state.name()), style),
+            Span::styled(format!(" {:<8}", state.name()), style),
             Span::styled(size, style),
             look.dim(format!(" {:>7}", crate::tui::screen::thousands(blobs))),
         ]));

@@ -44,7 +44,7 @@ const ORDERS: [(&str, u8); 6] = [
 const COLUMNS: [Column; 9] = [
     Column::new("#", Width::Cells(4)).right().sort(by::NUMBER),
     Column::new("", Width::Cells(1)).rank(6),
-    Column::new("step", Width::Grows(26)).sort(by::STEP),
+    Column::new("step", Width::Grows(32)).sort(by::STEP),
     Column::new("from", Width::Cells(7)).rank(5),
     Column::new("digest", Width::Shrinks(12, 8)),
     Column::new("comp", Width::Cells(7)).rank(4).sort(by::COMPRESSION),
