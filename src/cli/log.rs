@@ -9,10 +9,11 @@ use std::sync::Mutex;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
-/// Starts logging, if that is asked for.
-pub(super) fn start(globals: &Globals) -> Result<()> {
+/// Starts logging, if that is asked for; without a file only if `stderr` may be written to.
+pub(super) fn start(globals: &Globals, stderr: bool) -> Result<()> {
     let level = match (globals.verbose, &globals.log_file) {
         (0, None) => return Ok(()),
+        (_, None) if !stderr => return Ok(()),
         (0 | 1, _) => LevelFilter::INFO,
         (2, _) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,

@@ -1,11 +1,11 @@
 //! `ls`: every version of every location, tagged or dangling.
 
+use super::Command;
 use super::failure::{Exit, Outcome};
 use super::item::IndexItem;
 use super::list::ListArgs;
 use super::output::Tone;
 use super::session::{Many, Session};
-use super::{Command, places};
 use crate::model::units::Bytes;
 use clap::Parser;
 
@@ -44,25 +44,38 @@ impl Command for Ls {
     fn run(self, session: &mut Session) -> Outcome {
         let selection = self.list.selection::<IndexItem<'_>>(&mut session.out)?;
         let locations = session.locations(&self.locations)?;
-        if self.locations.is_empty() && !session.out.is_json() {
-            tell_found(session, &locations);
-        }
         let many = session.load_all(&locations)?;
         let sections = many.sections(|loaded| IndexItem::all(&loaded.inventory));
         session.show("index-list", sections, selection, &many)?;
+        damage(session, &many);
         summary(session, &many);
         Ok(many.exit)
     }
 }
 
-/// Says where caches were found, as nobody said where they are.
-fn tell_found(session: &Session, locations: &[crate::model::location::Location]) {
-    if locations.is_empty() {
-        session.words.note("no caches found in the usual folders (.buildx-cache here and among the temporary files)");
-        session.words.say("hint", Tone::Dim, places::HOW_TO_BEGIN);
-    } else {
-        let titles: Vec<String> = locations.iter().map(|l| l.title()).collect();
-        session.words.note(&format!("found {}", titles.join(", ")));
+/// Damaged versions that are told one by one.
+const MOST: usize = 5;
+
+/// Says what is wrong with versions that a build can't rely on.
+fn damage(session: &Session, many: &Many) {
+    if session.out.is_json() {
+        return;
+    }
+    let all = many.loaded.iter().flat_map(|loaded| &loaded.inventory.indexes);
+    let mut damaged = all.filter(|index| !index.is_sound());
+    for index in damaged.by_ref().take(MOST) {
+        let name = index.name().map_or_else(|| index.digest.short(), str::to_owned);
+        let worst = index.findings.iter().max_by_key(|finding| finding.severity);
+        let what = match (index.missing.len(), worst) {
+            (0, Some(finding)) => finding.message.clone(),
+            (1, _) => "a blob is missing".to_owned(),
+            (count, _) => format!("{count} blobs are missing"),
+        };
+        session.words.say("damaged", Tone::Bad, &format!("{name}: {what}; `cachedeck verify` tells more"));
+    }
+    match damaged.count() {
+        0 => {}
+        more => session.words.say("damaged", Tone::Bad, &format!("{more} more")),
     }
 }
 

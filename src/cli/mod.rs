@@ -163,7 +163,9 @@ pub fn main() -> ExitCode {
         Err(error) => return ExitCode::from(usage::tell(&error, &arguments)),
     };
     let words = globals.words();
-    if let Err(error) = log::start(&globals) {
+    // Lines of a log on the terminal would run through the UI.
+    let drawing = matches.subcommand_name().is_none_or(|name| name == demo::Demo::NAME) && is_watched();
+    if let Err(error) = log::start(&globals, !drawing) {
         words.error(&error, None);
         return ExitCode::from(error.kind().exit_code());
     }
@@ -188,9 +190,14 @@ fn run(matches: &ArgMatches, globals: Globals) -> Outcome {
     }
 }
 
+/// Whether a person looks at the output and can press keys.
+fn is_watched() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
 /// What the program does without a command: the terminal UI for people, the list for programs.
 fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
-    let watched = session.out.terminal && std::io::stdin().is_terminal() && session.out.format == Format::Table;
+    let watched = is_watched() && session.out.format == Format::Table;
     let found = if watched { session.locations(&locations)? } else { Vec::new() };
     if found.is_empty() {
         return ls::Ls::of(locations).run(session);

@@ -72,9 +72,24 @@ impl Session {
         Ok(Self { globals, config, out, words, jobs, names: StepNames::default() })
     }
 
-    /// The locations that `given` means; without any, those of the config and those found where people keep them.
+    /// The locations that `given` means; without any, those of the config and those found where people keep them, and
+    /// then it says so.
     pub(super) fn locations(&self, given: &[String]) -> Result<Vec<Location>> {
-        if given.is_empty() { Ok(places::known(&self.config)) } else { places::parse(&self.config, given) }
+        if !given.is_empty() {
+            return places::parse(&self.config, given);
+        }
+        let known = places::known(&self.config);
+        if self.out.is_json() {
+            return Ok(known);
+        }
+        if known.is_empty() {
+            self.words.note("no caches found: .buildx-cache is neither in this folder nor among the temporary files");
+            self.words.say("hint", Tone::Dim, places::HOW_TO_BEGIN);
+        } else {
+            let titles: Vec<String> = known.iter().map(Location::title).collect();
+            self.words.note(&format!("looking at {}", titles.join(", ")));
+        }
+        Ok(known)
     }
 
     /// The one location that `given` means; without one, the only one there is.

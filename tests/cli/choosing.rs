@@ -51,10 +51,11 @@ fn without_locations_the_usual_folders_are_looked_at() {
     insta::assert_snapshot!("nothing_found", nothing);
     assert_eq!(nothing.code, 0);
     assert_eq!(place.run(&["--json"]).json()["items"], serde_json::json!([]));
+    assert!(place.run(&["du"]).err.contains("cachedeck demo"));
 
     place.add("local-min", ".buildx-cache");
     let found = place.run(&[]);
-    assert!(found.err.contains("found local:./.buildx-cache"), "{found}");
+    assert!(found.err.contains("looking at local:./.buildx-cache"), "{found}");
     assert!(found.out.contains("latest"), "{found}");
     assert_eq!(place.run(&["inspect", "--json"]).json()["location"]["src"], "./.buildx-cache");
 }

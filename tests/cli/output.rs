@@ -2,7 +2,7 @@
 
 use crate::program::{Place, Ran, write_index};
 use serde_json::{Value, json};
-use std::io::Read as _;
+use std::io::{BufRead as _, Read as _};
 use std::process::Stdio;
 
 /// A tag that would set the title, colour the line, turn the text around, hide a part and break the line.
@@ -105,11 +105,49 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let place = Place::with("local-history");
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let output = place.command(&["ls", "local-history"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("writing the output"));
+}
+
+/// Ctrl-C while something long is running.
+#[test]
+fn an_interrupted_run_says_so_and_ends_with_130() {
+    let place = Place::with("local-min");
+    // Takes minutes to hash and no space: all of it is a hole.
+    let blob = place.path("local-min/blobs/sha256").join("d".repeat(64));
+    std::fs::File::create(blob).unwrap().set_len(1 << 40).unwrap();
+    let mut child = place
+        .command(&["verify", "--level", "digest", "--progress", "json", "local-min"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    err.read_line(&mut line).unwrap();
+    let progress: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&progress["type"], &progress["phase"]), (&json!("progress"), &json!("verifying")));
+    assert_eq!(progress["bytes_total"].as_u64().unwrap() >> 40, 1);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(rest.contains("error: ") && rest.contains("stopped"), "{rest}");
+}
+
+#[test]
 fn thresholds_end_with_their_own_code() {
     let place = Place::with("local-history");
     let over = place.run(&["du", "--fail-over", "500KiB", "local-history"]);
     assert_eq!(over.code, 7, "{over}");
     assert!(over.err.contains("local:local-history takes 790.0 KiB, more than 500.0 KiB"), "{over}");
+    let words = place.run(&["du", "--json", "--fail-over", "500KiB", "local-history"]).err;
+    assert_eq!(serde_json::from_str::<Value>(&words).unwrap()["type"], "limit", "programs read JSON there too");
     assert_eq!(place.run(&["du", "--fail-over", "1MiB", "local-history"]).code, 0);
     assert_eq!(place.run(&["du", "--fail-over", "many", "local-history"]).code, 2);
 }

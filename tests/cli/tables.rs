@@ -63,6 +63,7 @@ fn the_demo_shows_a_cache_and_cleans_up() {
     let shown = place.run(&["demo"]);
     assert_eq!(shown.code, 0, "{shown}");
     assert!(shown.out.contains("main") && shown.out.contains("dangling"), "{shown}");
+    assert!(shown.err.contains("nightly: a blob is missing"), "{shown}");
     assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 0, "something was left behind");
     let kept = place.run(&["demo", "--keep", "example"]);
     assert_eq!(kept.code, 0, "{kept}");

@@ -41,7 +41,7 @@ pub(super) struct Envelope<'a, T> {
     facts: Map<String, Value>,
     #[serde(bound = "T: Item")]
     items: Items<'a, T>,
-    warnings: Vec<&'a Finding>,
+    warnings: Vec<Warning<'a>>,
     complete: bool,
 }
 
@@ -55,7 +55,7 @@ impl<'a, T: Item> Envelope<'a, T> {
             locations: several.then_some(places),
             facts: Map::new(),
             items: Items { sections, several, fields },
-            warnings: sections.iter().flat_map(|s| s.warnings.iter().copied()).collect(),
+            warnings: sections.iter().flat_map(|section| Warning::all(section, several)).collect(),
             complete: sections.iter().all(|s| s.complete),
         }
     }
@@ -64,6 +64,22 @@ impl<'a, T: Item> Envelope<'a, T> {
     pub(super) fn with(mut self, facts: Map<String, Value>) -> Self {
         self.facts = facts;
         self
+    }
+}
+
+/// A finding; with where it was found, if there is more than one place.
+#[derive(Serialize)]
+struct Warning<'a> {
+    #[serde(flatten)]
+    finding: &'a Finding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<Place<'a>>,
+}
+
+impl<'a> Warning<'a> {
+    fn all<T>(section: &'a Section<'a, T>, several: bool) -> impl Iterator<Item = Self> {
+        let place = move || section.location.filter(|_| several).map(Place);
+        section.warnings.iter().map(move |finding| Warning { finding, location: place() })
     }
 }
 
@@ -99,10 +115,8 @@ pub(super) fn lines<'a, T: Item>(
 ) -> impl Iterator<Item = Result<Value>> + 'a {
     let place = section.location.filter(|_| several);
     let items = section.items.iter().map(move |item| Ok(typed(T::TYPE, pick(value(item, place)?, fields)?)));
-    let warnings = section.warnings.iter().map(move |finding| {
-        let value = serde_json::to_value(finding).map_err(no_json)?;
-        Ok(typed("warning", with_place(value, place)?))
-    });
+    let warnings = Warning::all(section, several)
+        .map(|warning| Ok(typed("warning", serde_json::to_value(&warning).map_err(no_json)?)));
     let cut = (!section.complete).then(|| with_place(json!({"complete": false}), place).map(|v| typed("end", v)));
     items.chain(warnings).chain(cut)
 }

@@ -161,6 +161,9 @@ impl<T> Column<T> {
 /// The narrowest that a column is cut to.
 const LEAST: usize = 8;
 
+/// What words need to be of use: before they get less, other columns go.
+const COMFORT: usize = 28;
+
 /// Between columns.
 const GAP: &str = "  ";
 
@@ -249,6 +252,11 @@ impl Fitted {
         Self { at, head: *head, width: widest.max(head.title.len()) }
     }
 
+    /// The narrowest it should become while there are columns to drop.
+    fn comfort(&self) -> usize {
+        if self.head.cut == Cut::End { self.width.min(COMFORT) } else { self.least() }
+    }
+
     /// The narrowest it may become.
     fn least(&self) -> usize {
         if self.head.cut == Cut::Never { self.width } else { self.width.min(LEAST.max(self.head.title.len())) }
@@ -281,7 +289,7 @@ fn line<'a>(columns: &'a [Fitted], cell: impl Fn(&'a Fitted) -> (&'a str, Tone),
 /// is not enough, columns that may be dropped go in their turn.
 fn fit(columns: &mut Vec<Fitted>, width: usize) {
     let gaps = |columns: &[Fitted]| GAP.len() * columns.len().saturating_sub(1);
-    while columns.iter().map(Fitted::least).sum::<usize>() + gaps(columns) > width {
+    while columns.iter().map(Fitted::comfort).sum::<usize>() + gaps(columns) > width {
         let next = columns.iter().filter(|c| c.head.drop > 0).min_by_key(|c| c.head.drop).map(|c| c.at);
         let Some(next) = next else { break };
         columns.retain(|column| column.at != next);

@@ -1,13 +1,14 @@
 //! What is said beside the data, on stderr: errors, findings, notes and progress. As lines for people, or as JSON.
 
 use super::escape::JsonSafe;
-use super::json;
+use super::json as objects;
 use super::paint::Tone;
 use crate::error::Error;
 use crate::model::finding::{Finding, Severity};
 use crate::model::location::Location;
 use crate::model::text;
 use serde::Serialize;
+use serde_json::json;
 use std::io::{self, Write};
 
 /// Speaks to the user.
@@ -23,7 +24,7 @@ impl Words {
     /// Tells of a failure: what failed, on what, and what to do.
     pub(in crate::cli) fn error(self, error: &Error, location: Option<&Location>) {
         if self.json {
-            return self.json_line(&json::error(error, location));
+            return self.json_line(&objects::error(error, location));
         }
         // Most messages name the place themselves.
         let told = |title: &String| {
@@ -47,11 +48,17 @@ impl Words {
 
     /// Tells what helps, or anything else that is no data.
     pub(in crate::cli) fn note(self, words: &str) {
+        if self.json {
+            return self.json_line(&json!({"type": "note", "message": words}));
+        }
         self.line(&text::safe(words));
     }
 
     /// `word: rest` with the word in a tone; `rest` may come from outside.
     pub(in crate::cli) fn say(self, word: &str, tone: Tone, rest: &str) {
+        if self.json {
+            return self.json_line(&json!({"type": word, "message": rest}));
+        }
         self.line(&format!("{}: {}", tone.paint(word, self.colour), text::safe(rest)));
     }
 
