@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ListArgs {
     /// Only what fits: 'size>1GiB age>30d tag~=^rel'
-    #[arg(long, short = 'f', value_name = "FILTER", help_heading = "List options")]
+    #[arg(long, short = 'f', value_name = "FILTER", allow_hyphen_values = true, help_heading = "List options")]
     filter: Vec<String>,
 
     /// Order by these fields: size,age

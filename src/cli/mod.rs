@@ -1,5 +1,5 @@
-//! Layer 4: the command line. A command is one file here and one line in [`COMMANDS`]; the work itself belongs into
-//! `ops`, so that the terminal UI has it too. Nothing is printed but through [`output`].
+//! Layer 4: the command line. A command is one file here and one line in `COMMANDS`; the work itself belongs into
+//! `ops`, so that the terminal UI has it too. Nothing is printed but through `output`.
 
 mod blobs;
 mod cat;
