@@ -198,7 +198,12 @@ fn is_watched() -> bool {
 /// What the program does without a command: the terminal UI for people, the list for programs.
 fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
     let watched = is_watched() && session.out.format == Format::Table;
-    let found = if watched { session.locations(&locations)? } else { Vec::new() };
+    // What was found is on the screen then; `ls` says it in words.
+    let found = match (watched, locations.is_empty()) {
+        (true, true) => places::known(&session.config),
+        (true, false) => places::parse(&session.config, &locations)?,
+        (false, _) => Vec::new(),
+    };
     if found.is_empty() {
         return ls::Ls::of(locations).run(session);
     }
