@@ -217,7 +217,6 @@ fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
         ascii: session.out.look.ascii,
         mouse: config.mouse,
         sizes: session.out.look.sizes,
-        read_only: session.globals.read_only,
         keys: config.keys.clone(),
     };
     job::run_alone(tui::run(options))?;

@@ -6,13 +6,18 @@ mod choices;
 mod frame;
 mod work;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::model::files::Entry;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
 use crate::model::text;
 use crate::model::units::SizeStyle;
+use crate::ops::files::Listing;
+use crate::ops::files::extract::Extracted;
+use crate::ops::files::merge::Merged;
 use crate::ops::names::StepNames;
 use crate::ops::verify::{self, Level};
+use crate::tui::contents::{Chain, File, Page};
 use crate::tui::glyphs::Glyphs;
 use crate::tui::json::Tree;
 use crate::tui::keys::{Action, Keymap, Lookup, Press};
@@ -48,8 +53,6 @@ pub struct Setup {
     pub ascii: bool,
     /// How sizes are shown.
     pub sizes: SizeStyle,
-    /// Whether to say that nothing may be changed.
-    pub read_only: bool,
     /// Whether to show the tour first.
     pub tour: bool,
     /// The time.
@@ -94,6 +97,20 @@ pub enum Report {
     Raw(Target, Box<Tree>),
     /// They can't be read.
     NoRaw(Target, Error),
+    /// Entries of a layer, as they are read.
+    Listed(Chain, Vec<Entry>),
+    /// A layer was listed.
+    ListEnd(Chain, Listing),
+    /// A chain of layers was merged.
+    Merged(Chain, Box<Merged>),
+    /// The files of a chain can't be had.
+    NoFiles(Chain, Error),
+    /// The beginning of a file, or why it can't be had.
+    Peeked(File, Result<Page>),
+    /// A file for the pager. Safe.
+    Paged(String),
+    /// Something was extracted.
+    Extracted(Extracted),
     /// Something was written: where, and how many bytes.
     Saved(PathBuf, u64),
     /// It failed or was stopped.
@@ -148,7 +165,6 @@ pub struct App {
     glyphs: &'static Glyphs,
     aliases: BTreeMap<String, Location>,
     is_dir: fn(&str) -> bool,
-    read_only: bool,
     /// Screens, the one that is seen last. Never empty.
     stack: Vec<Box<dyn Screen>>,
     /// Screens gone back from.
@@ -179,7 +195,6 @@ impl App {
             glyphs: Glyphs::pick(setup.ascii),
             aliases: setup.aliases,
             is_dir: setup.is_dir,
-            read_only: setup.read_only,
             stack: vec![Box::new(screens::home::Home::new())],
             forward: Vec::new(),
             modal: None,
@@ -340,6 +355,9 @@ impl App {
     }
 
     fn push(&mut self, screen: Box<dyn Screen>) {
+        if let Some(request) = screen.begin(&self.shared) {
+            self.request(request);
+        }
         self.stack.push(screen);
         self.forward.clear();
         self.zoomed = false;
@@ -380,6 +398,7 @@ impl App {
                 }
             }
             Action::Diff => self.diff(),
+            Action::Refresh if self.with_screen(|screen, cx| screen.act(action, cx)) => {}
             Action::Refresh => {
                 if let Some(place) = self.top().place() {
                     self.start(place, Work::Load);
@@ -473,7 +492,7 @@ impl App {
     }
 
     /// Takes what was chosen or typed: some of it is the app's own, the rest the screen's.
-    fn answer(&mut self, answer: Answer) -> crate::error::Result<()> {
+    fn answer(&mut self, answer: Answer) -> Result<()> {
         match answer {
             Answer::Act(action) => self.act(action),
             Answer::Theme(name) => self.set_theme(name),

@@ -80,7 +80,7 @@ pub const UNICODE: Glyphs = Glyphs {
     ellipsis: "…",
     dot: "·",
     eighths: ["▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"],
-    track: "░",
+    track: "·",
     spinner: &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"],
     border: ["╭", "╮", "╰", "╯", "─", "│"],
     thumb: "┃",

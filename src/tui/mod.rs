@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod clipboard;
+pub mod contents;
 pub mod glyphs;
 pub mod json;
 pub mod keys;
@@ -48,8 +49,6 @@ pub struct Options {
     pub mouse: bool,
     /// How sizes are shown.
     pub sizes: SizeStyle,
-    /// Whether to say that nothing may be changed.
-    pub read_only: bool,
     /// The user's keys.
     pub keys: keys::Overrides,
 }
@@ -64,7 +63,6 @@ impl Default for Options {
             ascii: false,
             mouse: true,
             sizes: SizeStyle::default(),
-            read_only: false,
             keys: keys::Overrides::new(),
         }
     }
@@ -87,7 +85,6 @@ pub async fn run(options: Options) -> Result<()> {
         theme,
         ascii: options.ascii,
         sizes: options.sizes,
-        read_only: options.read_only,
         tour: marker.as_ref().is_some_and(|marker| !marker.exists()),
         now: Timestamp::now(),
         is_dir: |path| std::path::Path::new(path).is_dir(),

@@ -3,12 +3,15 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
+use crate::model::inventory::Inventory;
 use crate::model::text;
+use crate::ops::files::{LayerFiles, Pick, extract, merge};
 use crate::ops::{load, verify};
 use crate::progress::Progress;
 use crate::store::{Store, catalog};
 use crate::tui::app::{Message, Order, Report};
 use crate::tui::clipboard::{self, Copied};
+use crate::tui::contents::{self, Chain, Page};
 use crate::tui::json::Tree;
 use crate::tui::screen::Work;
 use crate::tui::shared::{Job, Target, Tone};
@@ -90,6 +93,29 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Re
                 Err(error) => Report::NoRaw(target, error),
             })
         }
+        Work::Files(chain) => match files(&open()?, &chain, &job, &sender, inventory).await {
+            Err(error) if error.kind() != Kind::Cancelled => Ok(Report::NoFiles(chain, error)),
+            other => other,
+        },
+        Work::Peek(file) => {
+            let layer = LayerFiles::new(open()?, file.layer);
+            match layer.peek(&Pick::entry(file.path.clone(), file.number), &job.progress).await {
+                Err(error) if error.kind() == Kind::Cancelled => Err(error),
+                Err(error) => Ok(Report::Peeked(file, Err(error))),
+                Ok(peek) => blocking(move || Ok(Report::Peeked(file, Ok(Page::of(&peek))))).await,
+            }
+        }
+        Work::Page(file) => {
+            let layer = LayerFiles::new(open()?, file.layer);
+            let (writer, text) = Readable::new();
+            layer.cat(&Pick::entry(file.path, file.number), writer, &job.progress).await?;
+            Ok(Report::Paged(text.take()))
+        }
+        Work::Extract { layer, path, folder } => {
+            let layer = LayerFiles::new(open()?, layer);
+            let target = extract::Target { folder: expand(&folder), overwrite: false };
+            Ok(Report::Extracted(layer.extract(&Pick::path(path), &target, &job.progress).await?))
+        }
         Work::Save { path, text } => {
             let path = expand(&path);
             let bytes = text.len() as u64;
@@ -103,6 +129,88 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Re
             let bytes = save_blob(&store, &digest, &path, &job.progress).await?;
             Ok(Report::Saved(path, bytes))
         }
+    }
+}
+
+/// Lists one layer as it is read, or merges a chain of them.
+async fn files(
+    store: &Arc<dyn Store>,
+    chain: &Chain,
+    job: &Job,
+    sender: &mpsc::Sender<Message>,
+    inventory: Option<Arc<Inventory>>,
+) -> Result<Report> {
+    let known = |digest: &Digest| inventory.as_ref()?.blob(digest)?.size;
+    job.progress.expect(0, chain.layers.iter().filter_map(known).sum());
+    let [layer] = chain.layers[..] else {
+        let merged = merge::merge(store, &chain.layers, &job.progress).await?;
+        return Ok(Report::Merged(chain.clone(), Box::new(merged)));
+    };
+    let (batches, mut listed) = mpsc::channel(REPORTS);
+    let forward = async {
+        while let Some(entries) = listed.recv().await {
+            let report = Report::Listed(chain.clone(), entries);
+            if sender.send(Message::Report(job.id, report)).await.is_err() {
+                return;
+            }
+        }
+    };
+    let layer = LayerFiles::new(Arc::clone(store), layer);
+    let (listing, ()) = tokio::join!(layer.list(&job.progress, batches), forward);
+    Ok(Report::ListEnd(chain.clone(), listing?))
+}
+
+/// Takes a file for the pager: line by line, without anything that could act on a terminal.
+struct Readable {
+    text: Arc<std::sync::Mutex<String>>,
+    line: Vec<u8>,
+}
+
+/// Where the text ends up.
+struct Text(Arc<std::sync::Mutex<String>>);
+
+/// Longest text that a pager is given, in bytes.
+const LONGEST: usize = 64 << 20;
+
+impl Readable {
+    fn new() -> (Readable, Text) {
+        let text = Arc::new(std::sync::Mutex::new(String::new()));
+        (Readable { text: Arc::clone(&text), line: Vec::new() }, Text(text))
+    }
+
+    fn end_line(&mut self) {
+        let mut text = self.text.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if text.len() < LONGEST {
+            text.push_str(&contents::plain(&self.line));
+            text.push('\n');
+        }
+        self.line.clear();
+    }
+}
+
+impl std::io::Write for Readable {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for &byte in bytes {
+            if byte == b'\n' {
+                self.end_line();
+            } else if self.line.len() < LONGEST {
+                self.line.push(byte);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if !self.line.is_empty() {
+            self.end_line();
+        }
+        Ok(())
+    }
+}
+
+impl Text {
+    fn take(&self) -> String {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 

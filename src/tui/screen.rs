@@ -9,6 +9,7 @@ use crate::model::location::Location;
 use crate::model::text;
 use crate::model::units::{self, Bytes};
 use crate::ops::verify::Level;
+use crate::tui::contents::{Chain, File};
 use crate::tui::glyphs::Glyphs;
 use crate::tui::keys::{Action, View};
 use crate::tui::shared::{PlaceId, Shared, Target, Tone};
@@ -33,6 +34,11 @@ pub trait Screen {
 
     /// Where one is, outermost first. Safe text.
     fn crumbs(&self, shared: &Shared) -> Vec<String>;
+
+    /// What it needs to have read when it opens.
+    fn begin(&self, _shared: &Shared) -> Option<Request> {
+        None
+    }
 
     /// Arranges rows after data, filter or order changed. Called before drawing, whenever that may be so.
     fn refresh(&mut self, shared: &Shared);
@@ -192,6 +198,21 @@ pub enum Work {
         digest: Digest,
         /// Its config, where it is a blob of its own.
         config: Option<Digest>,
+    },
+    /// List the files of a layer, or of a chain of layers merged.
+    Files(Chain),
+    /// Read the beginning of a file.
+    Peek(File),
+    /// Read a file and show it in the user's pager.
+    Page(File),
+    /// Extract a file or directory of a layer.
+    Extract {
+        /// The layer.
+        layer: Digest,
+        /// The name in it, as written.
+        path: Vec<u8>,
+        /// The folder to extract into.
+        folder: PathBuf,
     },
     /// Write `text` to a new file.
     Save {

@@ -10,6 +10,7 @@ use crate::model::units::SizeStyle;
 use crate::ops::names::StepNames;
 use crate::ops::verify::Level;
 use crate::progress::Progress;
+use crate::tui::contents::Library;
 use crate::tui::json::Tree;
 use jiff::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -252,6 +253,8 @@ pub struct Shared {
     pub base: Option<Target>,
     /// Documents as stored.
     pub raws: HashMap<Target, Fetched<Arc<Tree>>>,
+    /// What was read out of layers.
+    pub library: Library,
     /// Grows with every change of data.
     pub revision: u64,
 }
@@ -269,6 +272,7 @@ impl Shared {
             log: VecDeque::new(),
             base: None,
             raws: HashMap::new(),
+            library: Library::default(),
             revision: 0,
         }
     }

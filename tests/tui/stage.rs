@@ -89,7 +89,6 @@ impl Stage {
             theme: Theme::named(scene.theme).unwrap(),
             ascii: scene.ascii,
             sizes: Default::default(),
-            read_only: false,
             tour: scene.tour,
             now: NOW.parse().unwrap(),
             is_dir: |path| std::path::Path::new(path).is_dir(),

@@ -37,6 +37,8 @@ impl App {
             return self.draw_too_small(area, buffer);
         }
         let theme = self.theme;
+        let last = self.stack.len() - 1;
+        self.stack[last].refresh(&self.shared);
         let mut ink = Ink { buffer, theme: &theme, glyphs: self.glyphs, under: Style::new() };
         let low = area.height < 16;
         let head = u16::from(!low);
@@ -83,7 +85,8 @@ impl App {
         if let Some(base) = self.shared.base.and_then(|base| self.shared.index(base)).filter(|_| !narrow) {
             badges.push(Span::styled(format!("base {}", version_name(base)), theme.pinned));
         }
-        badges.push(Span::styled(if self.read_only { "RO" } else { "RW" }, theme.badge));
+        // Nothing in here can change a cache.
+        badges.push(Span::styled("RO", theme.badge));
         if area.width >= 60 {
             badges.push(Span::styled("? help", theme.badge));
         }

@@ -5,8 +5,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
 use crate::model::location::Given;
 use crate::model::text;
+use crate::ops::files::extract::Extracted;
 use crate::ops::verify::{self, Level};
-use crate::tui::screen::{Answer, Jump, Work, bytes, count};
+use crate::tui::contents::Contents;
+use crate::tui::screen::{Answer, Jump, Work, bytes, count, thousands};
 use crate::tui::screens;
 use crate::tui::shared::{Fetched, Job, JobKind, Place, PlaceId, Target, Tone, Verified, error_line};
 use std::sync::Arc;
@@ -18,7 +20,9 @@ impl App {
             Work::Load => JobKind::Load,
             Work::Verify(_) => JobKind::Verify,
             Work::Raw { .. } => JobKind::Raw,
-            Work::Save { .. } | Work::SaveBlob { .. } => JobKind::Save,
+            Work::Files(_) => JobKind::Files,
+            Work::Peek(_) | Work::Page(_) => JobKind::Peek,
+            Work::Save { .. } | Work::SaveBlob { .. } | Work::Extract { .. } => JobKind::Save,
         };
         let Some(known) = self.shared.places.get_mut(place) else { return };
         match &work {
@@ -26,6 +30,8 @@ impl App {
             Work::Raw { digest, .. } => {
                 self.shared.raws.insert(Target { place, digest: *digest }, Fetched::Waiting);
             }
+            Work::Files(chain) => self.shared.library.put(chain.clone(), Fetched::Waiting),
+            Work::Peek(file) => self.shared.library.peek = Some((file.clone(), Fetched::Waiting)),
             _ => {}
         }
         let order = Order { location: known.location.clone(), work, inventory: known.inventory.clone() };
@@ -38,18 +44,30 @@ impl App {
         // Another job took the slot meanwhile: this is old news.
         let Some(job) = self.shared.jobs.by_id(id).cloned() else { return };
         let place = job.place;
-        if let Report::Found(found) = report {
-            let known = &mut self.shared.places[place];
-            if known.inventory.is_none() {
-                known.preview.extend(found);
-                self.shared.touch(place);
+        // News on the way; the job goes on.
+        match report {
+            Report::Found(found) => {
+                let known = &mut self.shared.places[place];
+                if known.inventory.is_none() {
+                    known.preview.extend(found);
+                    self.shared.touch(place);
+                }
             }
-            return;
+            Report::Listed(chain, entries) => {
+                if let Some(contents) = self.shared.library.grow(&chain) {
+                    contents.add(&entries);
+                }
+            }
+            last => self.finish(job, last),
         }
+    }
+
+    fn finish(&mut self, job: Job, report: Report) {
+        let (id, place) = (job.id, job.place);
         self.shared.jobs.finish(id);
         let title = self.shared.places[place].location.title();
         match report {
-            Report::Found(_) => {}
+            Report::Found(_) | Report::Listed(..) => {}
             Report::Loaded(inventory) => self.loaded(place, *inventory, self.shared.clock.saturating_sub(job.since)),
             Report::Verified(level, report) => self.verified(place, level, report),
             Report::Raw(target, tree) => {
@@ -59,6 +77,25 @@ impl App {
                 self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
                 self.shared.raws.insert(target, Fetched::Failed(Arc::new(error)));
             }
+            Report::ListEnd(chain, listing) => {
+                if let Some(contents) = self.shared.library.grow(&chain) {
+                    contents.end(&listing);
+                }
+            }
+            Report::Merged(chain, merged) => {
+                self.shared.library.put(chain, Fetched::Ready(Box::new(Contents::merged(*merged))));
+            }
+            Report::NoFiles(chain, error) => {
+                self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
+                self.shared.library.put(chain, Fetched::Failed(Arc::new(error)));
+            }
+            Report::Peeked(file, page) => {
+                let page = page.map(Arc::new).map_or_else(|error| Fetched::Failed(Arc::new(error)), Fetched::Ready);
+                self.shared.library.peek = Some((file, page));
+                return;
+            }
+            Report::Paged(text) => self.effects.push(Effect::Page(text)),
+            Report::Extracted(extracted) => self.extracted(&extracted),
             Report::Saved(path, size) => {
                 let path = path.to_string_lossy().into_owned();
                 let text = format!("wrote {} to {}", bytes(size, &self.shared), text::safe(&path));
@@ -67,6 +104,22 @@ impl App {
             Report::Failed(error) => self.failed(&job, title, error),
         }
         self.shared.touch(place);
+    }
+
+    fn extracted(&mut self, done: &Extracted) {
+        let path = done.path.to_string_lossy().into_owned();
+        let mut line = format!("extracted {} to {}", count(done.files, "file"), text::safe(&path));
+        if done.skipped_count > 0 {
+            line.push_str(&format!("; {} left out, gL tells which", thousands(done.skipped_count)));
+        }
+        for (name, why) in &done.skipped {
+            self.shared.note(Tone::Note, format!("left out {}: {why}", text::safe_bytes(name)));
+        }
+        let whole = done.ending.is_complete();
+        if !whole {
+            line.push_str(&format!("; {}", text::safe(&done.ending.to_string())));
+        }
+        self.say(if whole { Tone::Done } else { Tone::Failed }, line);
     }
 
     fn loaded(&mut self, place: PlaceId, inventory: Inventory, took: Duration) {

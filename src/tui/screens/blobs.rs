@@ -186,6 +186,11 @@ impl Blobs {
             cx.ask(Request::Push(Box::new(super::index::Index::new(target, cx.shared))));
             return;
         }
+        if blob.role == Role::Layer && blob.size.is_some() {
+            let files = super::files::Files::new(self.place, vec![blob.digest], blob.digest.short(), blob.size);
+            cx.ask(Request::Push(Box::new(files)));
+            return;
+        }
         cx.ask(Request::Show("blob".to_owned(), self.details(96, cx.look)));
     }
 }

@@ -55,12 +55,12 @@ const COLUMNS: [Column; 11] = [
     Column::new("digest", Width::Shrinks(12, 8)),
     Column::new("form", Width::Cells(4)).rank(3).sort(by::FORM),
     Column::new("mode", Width::Cells(4)).rank(6),
-    Column::new("recs", Width::Cells(5)).right().rank(5).sort(by::RECORDS),
-    Column::new("lyrs", Width::Cells(5)).right().rank(4).sort(by::LAYERS),
+    Column::new("recs", Width::Cells(4)).right().rank(5).sort(by::RECORDS),
+    Column::new("lyrs", Width::Cells(4)).right().rank(4).sort(by::LAYERS),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
     Column::new("", Width::Cells(8)).rank(7),
     Column::new("unique", Width::Cells(10)).right().rank(2).sort(by::EXCLUSIVE),
-    Column::new("age", Width::Cells(5)).right().rank(1).sort(by::AGE),
+    Column::new("age", Width::Cells(4)).right().rank(1).sort(by::AGE),
 ];
 
 const PLACE_COLUMNS: [Column; 4] = [

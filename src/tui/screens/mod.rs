@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod diff;
+pub mod files;
 pub mod findings;
 pub mod home;
 pub mod index;

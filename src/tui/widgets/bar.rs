@@ -43,14 +43,14 @@ mod tests {
 
     #[test]
     fn bars_say_nothing_little_and_all_apart() {
-        assert_eq!(text(0, 100, 4, &UNICODE), "░░░░");
-        assert_eq!(text(1, 1_000_000, 4, &UNICODE), "▏░░░");
-        assert_eq!(text(50, 100, 4, &UNICODE), "██░░");
-        assert_eq!(text(9, 16, 4, &UNICODE), "██▎░");
+        assert_eq!(text(0, 100, 4, &UNICODE), "····");
+        assert_eq!(text(1, 1_000_000, 4, &UNICODE), "▏···");
+        assert_eq!(text(50, 100, 4, &UNICODE), "██··");
+        assert_eq!(text(9, 16, 4, &UNICODE), "██▎·");
         assert_eq!(text(999_999, 1_000_000, 4, &UNICODE), "███▉");
         assert_eq!(text(100, 100, 4, &UNICODE), "████");
         assert_eq!(text(u64::MAX, u64::MAX, 4, &UNICODE), "████");
-        assert_eq!(text(7, 0, 3, &UNICODE), "░░░");
+        assert_eq!(text(7, 0, 3, &UNICODE), "···");
         assert_eq!(text(1, 2, 4, &ASCII), "##..");
         assert_eq!(text(5, 9, 0, &UNICODE), "");
     }

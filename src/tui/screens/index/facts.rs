@@ -7,6 +7,7 @@ use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::text;
 use crate::ops::names::StepName;
 use crate::tui::screen::Look;
+use crate::tui::screens::files::Files;
 use crate::tui::shared::{Shared, Target};
 use ratatui::text::Span;
 use std::sync::Arc;
@@ -98,6 +99,17 @@ impl Facts {
     /// The step of `record`: that of its result.
     pub fn record_step(&self, record: usize) -> Option<String> {
         self.step(self.top_of.get(record).copied().flatten()?)
+    }
+
+    /// The screen of the files of `layer`.
+    pub fn files(&self, layer: usize) -> Files {
+        let chain = self.cache.chain(layer).into_iter().map(|l| self.cache.layers[l].blob).collect();
+        let blob = self.cache.layers[layer].blob;
+        let name = match self.step(layer) {
+            Some(step) => format!("#{layer} {}", text::fit_end(&step, 32, text::ELLIPSIS_ASCII)),
+            None => format!("#{layer} {}", blob.short()),
+        };
+        Files::new(self.target.place, chain, name, self.cache.layers[layer].size)
     }
 
     /// Why there is nothing in the tabs, if there is nothing.

@@ -319,6 +319,11 @@ impl Tab for Graph {
                     Kind::Records => self.show(Kind::Layers, current.and_then(|record| facts.top_of[record])),
                 }
             }
+            Action::Open if self.kind == Kind::Layers => {
+                if let Some(layer) = self.current() {
+                    cx.ask(Request::Push(Box::new(facts.files(layer))));
+                }
+            }
             Action::Open | Action::Info => {
                 let title = if self.kind == Kind::Layers { "layer" } else { "record" };
                 cx.ask(Request::Show(title.to_owned(), self.details(facts, 96, cx.look)));

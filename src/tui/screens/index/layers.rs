@@ -218,8 +218,7 @@ impl Tab for Layers {
         match action {
             Action::Open | Action::Right => {
                 if let Some(layer) = self.current() {
-                    let target = Target { place: facts.target.place, digest: facts.cache.layers[layer].blob };
-                    cx.ask(Request::Push(Box::new(crate::tui::screens::blobs::Blobs::at(target.place, target.digest))));
+                    cx.ask(Request::Push(Box::new(facts.files(layer))));
                 }
             }
             Action::NextPane => self.focus = self.focus % 3 + 1,

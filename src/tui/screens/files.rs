@@ -1,0 +1,473 @@
+//! The files of one layer as a tree, or of the chain it stands on as a build sees it, with the beginning of the file
+//! under the cursor. A filter or a kind lists all that fits, wherever it is.
+
+mod draw;
+mod rows;
+
+use super::{list_answer, place_title, plain, sort_menu};
+use crate::error::Result;
+use crate::model::digest::Digest;
+use crate::model::files::tree::{FileTree, Mark, NodeId, ROOT, View as Seen};
+use crate::model::files::{EntryKind, mode_string};
+use crate::model::filter;
+use crate::model::text;
+use crate::tui::contents::{Chain, Contents, File};
+use crate::tui::keys::{Action, View};
+use crate::tui::list::{Clicked, List, Source};
+use crate::tui::screen::{Answer, Canvas, Context, Mouse, Question, Request, Screen, Search, Work, bytes, thousands};
+use crate::tui::shared::{Fetched, PlaceId, Shared, Target, error_line};
+use crate::tui::widgets::textbox::Scroll;
+use ratatui::layout::Rect;
+use rows::{FileRow, Line, all, visible};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+mod by {
+    pub const NAME: u8 = 0;
+    pub const SIZE: u8 = 1;
+}
+
+const ORDERS: [(&str, u8); 2] = [("name", by::NAME), ("size", by::SIZE)];
+const KINDS: [&str; 5] = ["all", "added", "modified", "deleted", "whiteouts"];
+
+/// Layers of at most this many bytes are read for the file under the cursor without being asked to.
+const EAGER: u64 = 64 << 20;
+
+/// The files of a layer.
+pub struct Files {
+    place: PlaceId,
+    /// The layer and all below it, lowest first; the last one is the layer.
+    chain: Arc<[Digest]>,
+    /// What the layer is called where one came from.
+    name: String,
+    /// Bytes of the layer's blob.
+    size: Option<u64>,
+    merged: bool,
+    list: List<NodeId>,
+    open: HashSet<NodeId>,
+    /// Directories that were opened by themselves at first.
+    begun: bool,
+    lines: Vec<Line>,
+    kinds: u8,
+    scroll: Scroll,
+    focus_peek: bool,
+    /// For which tree, and how far it had grown, the rows were arranged.
+    seen: Option<(bool, u64)>,
+}
+
+impl Files {
+    /// The files of the last of `chain` (lowest first), called `name`, whose blob has `size` bytes. Safe text.
+    pub fn new(place: PlaceId, chain: Vec<Digest>, name: String, size: Option<u64>) -> Files {
+        Files {
+            place,
+            chain: chain.into(),
+            name,
+            size,
+            merged: false,
+            list: List::new(by::NAME, |by| by == by::SIZE),
+            open: HashSet::from([ROOT]),
+            begun: false,
+            lines: Vec::new(),
+            kinds: 0,
+            scroll: Scroll::default(),
+            focus_peek: false,
+            seen: None,
+        }
+    }
+
+    fn key(&self) -> Chain {
+        let from = if self.merged { 0 } else { self.chain.len() - 1 };
+        Chain { place: self.place, layers: self.chain[from..].into() }
+    }
+
+    fn layer(&self) -> Digest {
+        self.chain[self.chain.len() - 1]
+    }
+
+    fn seen_as(&self) -> Seen {
+        if self.merged { Seen::Merged } else { Seen::Layer }
+    }
+
+    fn contents<'a>(&self, shared: &'a Shared) -> Option<&'a Contents> {
+        match shared.library.get(&self.key()) {
+            Some(Fetched::Ready(contents)) => Some(contents),
+            _ => None,
+        }
+    }
+
+    /// Whether rows are all that fit, not a tree.
+    fn is_flat(&self) -> bool {
+        self.kinds != 0 || !self.list.filter_text().is_empty()
+    }
+
+    fn current(&self) -> Option<NodeId> {
+        self.lines.get(self.list.current()?).map(|line| line.id)
+    }
+
+    /// The file under the cursor, if it is one with content.
+    fn file(&self, shared: &Shared) -> Option<File> {
+        let tree = &self.contents(shared)?.tree;
+        let node = tree.node(self.current()?);
+        let layer = if self.merged { *self.chain.get(node.layer() as usize)? } else { self.layer() };
+        let number = node.number()?;
+        let has_content = matches!(node.kind(), EntryKind::File | EntryKind::Hardlink) && node.mark() != Mark::Deleted;
+        has_content.then(|| File { place: self.place, layer, path: tree.path(node.id()), number })
+    }
+
+    fn peek(&self, cx: &mut Context<'_>) {
+        let Some(file) = self.file(cx.shared) else { return };
+        if cx.shared.library.peek.as_ref().is_none_or(|(known, _)| *known != file) {
+            cx.ask(Request::Work(self.place, Work::Peek(file)));
+        }
+    }
+
+    /// Peeks by itself where that costs little.
+    fn follow(&mut self, cx: &mut Context<'_>) {
+        self.scroll = Scroll { height: self.scroll.height, ..Scroll::default() };
+        if self.size.is_some_and(|size| size <= EAGER) {
+            self.peek(cx);
+        }
+    }
+
+    fn fold(&mut self, open: bool, tree: &FileTree) -> bool {
+        let Some(id) = self.current() else { return false };
+        let node = tree.node(id);
+        let folds = node.has_children(self.seen_as()) && !self.is_flat();
+        if folds && self.open.contains(&id) != open {
+            if open {
+                self.open.insert(id)
+            } else {
+                self.open.remove(&id)
+            };
+            self.seen = None;
+            return true;
+        }
+        if !open && let Some(parent) = node.parent().filter(|parent| *parent != ROOT) {
+            self.list.aim(parent);
+            self.seen = None;
+            return true;
+        }
+        false
+    }
+
+    /// Opens the directories that lead to the cursor, for when the tree comes back.
+    fn reveal(&mut self, tree: &FileTree) {
+        let mut at = self.current().and_then(|id| tree.node(id).parent());
+        while let Some(id) = at {
+            self.open.insert(id);
+            at = tree.node(id).parent();
+        }
+    }
+
+    fn open(&mut self, cx: &mut Context<'_>) {
+        let Some(contents) = self.contents(cx.shared) else { return };
+        let Some(id) = self.current() else { return };
+        if contents.tree.node(id).kind() == EntryKind::Directory {
+            if self.is_flat() {
+                self.open.insert(id);
+                self.leave_flat(&contents.tree);
+            } else {
+                let open = !self.open.contains(&id);
+                self.fold(open, &contents.tree);
+            }
+        } else if self.file(cx.shared).is_some() {
+            self.peek(cx);
+            self.focus_peek = true;
+        } else {
+            cx.ask(Request::Show("file".to_owned(), draw::details(&contents.tree, id, self.seen_as(), cx.look)));
+        }
+    }
+
+    fn leave_flat(&mut self, tree: &FileTree) {
+        self.reveal(tree);
+        self.kinds = 0;
+        // An empty filter is always one.
+        let _ = self.list.filter("", &[]);
+        self.seen = None;
+    }
+
+    fn toggle(&mut self, cx: &mut Context<'_>) {
+        if self.chain.len() < 2 {
+            cx.say(crate::tui::shared::Tone::Note, "this layer stands on no other: there is nothing to merge");
+            return;
+        }
+        self.merged = !self.merged;
+        (self.seen, self.begun) = (None, false);
+        self.open = HashSet::from([ROOT]);
+        if let Some(request) = self.begin(cx.shared) {
+            cx.ask(request);
+        }
+    }
+
+    fn extract(&self, cx: &mut Context<'_>, folder: String) {
+        let Some(contents) = self.contents(cx.shared) else { return };
+        let path = self.current().map(|id| contents.tree.path(id)).unwrap_or_default();
+        let node = self.current().map(|id| contents.tree.node(id));
+        let at = node.map_or(self.chain.len() - 1, |node| if self.merged { node.layer() as usize } else { usize::MAX });
+        let layer = self.chain.get(at).copied().unwrap_or(self.layer());
+        cx.ask(Request::Work(self.place, Work::Extract { layer, path, folder: PathBuf::from(folder) }));
+    }
+}
+
+impl Screen for Files {
+    fn view(&self) -> View {
+        View::Files
+    }
+
+    fn crumbs(&self, shared: &Shared) -> Vec<String> {
+        vec![place_title(shared, self.place), self.name.clone(), "files".to_owned()]
+    }
+
+    fn begin(&self, shared: &Shared) -> Option<Request> {
+        let chain = self.key();
+        let known = shared.library.get(&chain);
+        let reading = matches!(known, Some(Fetched::Waiting | Fetched::Ready(_)));
+        (!reading).then(|| Request::Work(self.place, Work::Files(chain)))
+    }
+
+    fn refresh(&mut self, shared: &Shared) {
+        let Some(contents) = self.contents(shared) else {
+            self.lines.clear();
+            return;
+        };
+        let key = (self.merged, contents.revision);
+        if self.seen == Some(key) {
+            return;
+        }
+        // While a large layer is read, not every batch is worth arranging everything anew.
+        let grown = self.seen.is_none_or(|(_, before)| contents.revision > before + before / 16);
+        if self.seen.is_some() && !grown && contents.ending.is_none() {
+            return;
+        }
+        let tree = &contents.tree;
+        let (view, sort) = (self.seen_as(), self.list.sort);
+        if !self.begun {
+            self.begun = rows::open_first(tree, view, &mut self.open);
+        }
+        let flat = self.is_flat();
+        self.lines = if flat { all(tree, view) } else { visible(tree, view, sort, &self.open) };
+        let (lines, kinds) = (&self.lines, self.kinds);
+        let wanted = [Mark::Same, Mark::Added, Mark::Modified, Mark::Deleted, Mark::Whiteout];
+        let row = |n: usize| FileRow::new(tree, lines[n].id, view);
+        let order = |_: u8, a: usize, b: usize| {
+            let ordered = match flat && sort.0 == by::SIZE {
+                true => tree.node(lines[a].id).total(view).cmp(&tree.node(lines[b].id).total(view)),
+                false => a.cmp(&b),
+            };
+            // Trees are sorted within their directories already.
+            if !flat && sort.1 { ordered.reverse() } else { ordered }
+        };
+        self.list.arrange(&Source {
+            len: lines.len(),
+            key: &|n| lines[n].id,
+            row: &row,
+            kind: &|n| kinds == 0 || tree.node(lines[n].id).mark() == wanted[usize::from(kinds)],
+            order: &order,
+            now: shared.now,
+        });
+        self.seen = Some(key);
+    }
+
+    fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
+        let shared = cx.shared;
+        let tree = self.contents(shared).map(|contents| &contents.tree);
+        let page = self.scroll.height as isize;
+        match (action, tree) {
+            (Action::NextPane | Action::PrevPane, _) => self.focus_peek = !self.focus_peek,
+            (Action::Pane(n), _) => self.focus_peek = n == 2,
+            (Action::PreviewDown, _) => self.scroll.step(1, usize::MAX),
+            (Action::PreviewUp, _) => self.scroll.step(-1, usize::MAX),
+            (Action::Up, _) if self.focus_peek => self.scroll.step(-1, usize::MAX),
+            (Action::Down, _) if self.focus_peek => self.scroll.step(1, usize::MAX),
+            (Action::PageUp | Action::HalfUp, _) if self.focus_peek => self.scroll.step(-page, usize::MAX),
+            (Action::PageDown | Action::HalfDown, _) if self.focus_peek => self.scroll.step(page, usize::MAX),
+            (Action::Top, _) if self.focus_peek => self.scroll.down = 0,
+            (Action::Bottom, _) if self.focus_peek => self.scroll.step(isize::MAX, usize::MAX),
+            (Action::Left, _) if self.focus_peek && self.scroll.right > 0 => {
+                self.scroll.right = self.scroll.right.saturating_sub(8);
+            }
+            (Action::Left, _) if self.focus_peek => self.focus_peek = false,
+            (Action::Right, _) if self.focus_peek => self.scroll.right += 8,
+            (Action::Open, _) => self.open(cx),
+            (Action::Left, Some(tree)) => return self.fold(false, tree),
+            (Action::Right, Some(tree)) => {
+                if !self.fold(true, tree) {
+                    self.peek(cx);
+                }
+            }
+            (Action::FoldAll, _) => {
+                self.open = HashSet::from([ROOT]);
+                self.seen = None;
+            }
+            (Action::UnfoldAll, Some(tree)) => {
+                let view = self.seen_as();
+                self.open = all(tree, view).into_iter().map(|line| line.id).chain([ROOT]).collect();
+                self.seen = None;
+            }
+            (Action::Toggle, _) => self.toggle(cx),
+            (Action::Refresh, _) => cx.ask(Request::Work(self.place, Work::Files(self.key()))),
+            (Action::Sort, _) => cx.ask(sort_menu(&ORDERS, self.list.sort)),
+            (Action::Kinds, _) => cx.ask(super::kinds_menu(&KINDS, self.kinds)),
+            (Action::Info, Some(tree)) => {
+                if let Some(id) = self.current() {
+                    cx.ask(Request::Show("file".to_owned(), draw::details(tree, id, self.seen_as(), cx.look)));
+                }
+            }
+            (Action::Pager, Some(_)) => match self.file(shared) {
+                Some(file) => cx.ask(Request::Work(self.place, Work::Page(file))),
+                None => {
+                    let text = self.text(cx);
+                    cx.ask(Request::Page(text));
+                }
+            },
+            (Action::Export, Some(_)) => cx.ask(Request::Type(Question::Folder, ".".to_owned())),
+            (Action::Escape, Some(tree)) => {
+                if self.focus_peek {
+                    self.focus_peek = false;
+                } else if self.kinds != 0 || !self.list.filter_text().is_empty() {
+                    self.leave_flat(tree);
+                } else {
+                    return self.list.escape();
+                }
+            }
+            _ => {
+                let lines = &self.lines;
+                let before = self.list.current();
+                let acted = !lines.is_empty() && self.list.act(action, &|n| lines[n].id);
+                if action == Action::Reverse {
+                    self.seen = None;
+                }
+                if self.list.current() != before {
+                    self.follow(cx);
+                }
+                return acted;
+            }
+        }
+        true
+    }
+
+    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
+        match answer {
+            Answer::Kinds(kinds) => self.kinds = kinds,
+            Answer::Folder(folder) => {
+                self.extract(cx, folder);
+                return Ok(());
+            }
+            other => {
+                list_answer(&mut self.list, &other, <FileRow<'_> as filter::Row>::fields())?;
+            }
+        }
+        self.seen = None;
+        Ok(())
+    }
+
+    fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let lines = &self.lines;
+        match self.list.mouse(mouse, &|n| lines[n].id) {
+            Clicked::Opened => self.open(cx),
+            Clicked::Sorted => self.seen = None,
+            Clicked::Moved => {
+                self.focus_peek = false;
+                self.follow(cx);
+            }
+            Clicked::Nothing => {}
+        }
+    }
+
+    fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        self.draw_all(area, canvas);
+    }
+
+    fn status(&self, shared: &Shared) -> String {
+        let Some(contents) = self.contents(shared) else {
+            return match shared.library.get(&self.key()) {
+                Some(Fetched::Failed(error)) => error_line(error),
+                _ => String::new(),
+            };
+        };
+        let t = contents.tree.tally();
+        let mut parts = vec![match contents.ending {
+            Some(_) => format!("{} {}", thousands(t.entries), if t.entries == 1 { "entry" } else { "entries" }),
+            None => format!("{} entries so far", thousands(t.entries)),
+        }];
+        for (letter, n) in [("A", t.added), ("M", t.modified), ("D", t.deleted), ("W", t.whiteouts)] {
+            if n > 0 {
+                parts.push(format!("{letter} {}", thousands(n)));
+            }
+        }
+        if t.repeated_bytes > 0 {
+            parts.push(format!("{} repeat lower layers", bytes(t.repeated_bytes, shared)));
+        }
+        if t.hidden_bytes > 0 {
+            parts.push(format!("{} hidden below", bytes(t.hidden_bytes, shared)));
+        }
+        if !self.list.marks().is_empty() {
+            let sum = self.list.marks().iter().map(|id| contents.tree.node(*id).total(self.seen_as()));
+            parts.push(format!(
+                "marked {} = {}",
+                self.list.marks().len(),
+                bytes(sum.fold(0, u64::saturating_add), shared)
+            ));
+        }
+        if let Some(ending) = contents.ending.as_ref().filter(|ending| !ending.is_complete()) {
+            parts.push(text::safe(&ending.to_string()).into_owned());
+        }
+        parts.join("  ")
+    }
+
+    fn search(&self) -> Search<'_> {
+        let text = self.list.filter_text().to_owned();
+        Search { fields: <FileRow<'_> as filter::Row>::fields(), text, hides: true }
+    }
+
+    fn yank(&self, action: Action, shared: &Shared) -> Option<String> {
+        let tree = &self.contents(shared)?.tree;
+        let node = tree.node(self.current()?);
+        let path = String::from_utf8_lossy(&tree.path(node.id())).into_owned();
+        match action {
+            Action::YankDigest => Some(self.layer().to_string()),
+            Action::YankPath => Some(path),
+            Action::YankJson => Some(super::pretty(&serde_json::json!({
+                "path": path,
+                "kind": node.kind().name(),
+                "mode": format!("{:04o}", node.mode()),
+                "uid": node.uid(),
+                "gid": node.gid(),
+                "bytes": node.size(),
+                "total_bytes": node.total(self.seen_as()),
+                "mark": node.mark(),
+                "link": node.link().map(String::from_utf8_lossy),
+            }))),
+            _ => super::yank_blob(action, shared, Target { place: self.place, digest: self.layer() }),
+        }
+    }
+
+    fn command(&self, shared: &Shared) -> Vec<String> {
+        let mut words = vec!["cachedeck".to_owned(), "files".to_owned()];
+        let place = shared.places.get(self.place);
+        words.extend(place.map(|place| crate::tui::screen::location_word(&place.location)));
+        words.push(self.layer().to_string());
+        words
+    }
+
+    fn place(&self) -> Option<PlaceId> {
+        Some(self.place)
+    }
+
+    fn target(&self, _shared: &Shared) -> Option<Target> {
+        None
+    }
+
+    fn word(&self, action: Action) -> Option<&'static str> {
+        match action {
+            Action::Toggle => Some(if self.merged { "layer" } else { "merged" }),
+            Action::Export => Some("extract"),
+            Action::Open => Some(if self.focus_peek { "peek" } else { "open" }),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Draws the files: the tree on the left, the beginning of the file under the cursor on the right.
+
+use super::rows::{behind, mark_name};
+use super::{Files, KINDS, by, mode_string, plain};
+use crate::model::files::tree::{FileTree, Mark, NodeId, View};
+use crate::model::files::{Ending, EntryKind};
+use crate::model::text;
+use crate::tui::contents::Contents;
+use crate::tui::screen::{Canvas, Context, Look, thousands};
+use crate::tui::screens::{filter_note, nothing_fits, with_preview};
+use crate::tui::shared::{Fetched, JobKind, error_line};
+use crate::tui::widgets::cell::{Cell, Cut};
+use crate::tui::widgets::frame::Pane;
+use crate::tui::widgets::table::{Column, Row, Table, Width};
+use crate::tui::widgets::textbox::wrap;
+use jiff::Timestamp;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+const COLUMNS: [Column; 7] = [
+    Column::new("", Width::Cells(1)),
+    Column::new("mode", Width::Cells(10)).rank(3),
+    Column::new("uid:gid", Width::Cells(9)).rank(5),
+    Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
+    Column::new("", Width::Cells(8)).rank(4),
+    Column::new("path", Width::Grows(28)).sort(by::NAME),
+    Column::new("age", Width::Cells(5)).right().rank(6),
+];
+
+impl Files {
+    pub(super) fn draw_all(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let look = canvas.look;
+        let (mut list, mut peek) = with_preview(area, canvas.size, 42);
+        if canvas.zoomed {
+            (list, peek) = if self.focus_peek { (Rect::default(), Some(area)) } else { (area, None) };
+        } else if peek.is_none() && self.focus_peek {
+            // No room for both: the one that has the focus.
+            (list, peek) = (Rect::default(), Some(area));
+        }
+        if list.width > 0 {
+            self.draw_tree(list, canvas);
+        }
+        if let Some(area) = peek {
+            let title = self.peek_title(look);
+            let pane = Pane { number: Some(2), title: vec![title.into()], focused: self.focus_peek, ..Pane::default() };
+            let inner = canvas.pane(&pane, area);
+            let lines = self.peek_lines(usize::from(inner.width), look);
+            canvas.lines(&lines, inner, &mut self.scroll);
+        }
+    }
+
+    fn draw_tree(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
+        let look = canvas.look;
+        let contents = self.contents(look.shared);
+        let mut note = filter_note(&self.list, look);
+        if let Some(ending) = contents.and_then(|c| c.ending.as_ref()).filter(|e| !e.is_complete()) {
+            note.insert(0, Span::styled(format!("{} {} ", look.glyphs.finding, short(ending)), look.theme.finding));
+        }
+        let pane = Pane {
+            number: Some(1),
+            title: self.title(contents, look),
+            note,
+            position: self.list.position(),
+            focused: !self.focus_peek,
+            ..Pane::default()
+        };
+        let inner = canvas.pane(&pane, area);
+        let Some(contents) = contents.filter(|_| !self.list.is_empty()) else {
+            let lines = self.nothing(contents, look);
+            return canvas.nothing(&lines, inner);
+        };
+        let whole = contents.tree.node(crate::model::files::tree::ROOT).total(self.seen_as());
+        let mut state = std::mem::take(&mut self.list.state);
+        let row = |n: usize| {
+            let Some(line) = self.list.source(n).and_then(|n| self.lines.get(n)) else { return Row::default() };
+            let marked = self.list.is_marked(&line.id) || self.list.in_range(n);
+            Row { marked, ..self.row(line, &contents.tree, whole, look) }
+        };
+        let (len, sort, focused) = (self.list.len(), Some(self.list.sort), !self.focus_peek);
+        let mut columns = COLUMNS;
+        if self.is_flat() {
+            // Whole paths need the room.
+            [1, 2, 4].into_iter().for_each(|at| columns[at].width = Width::Cells(0));
+        }
+        let table = Table { columns: &columns, len, row: &row, sort, focused, marks: true, stacked: false };
+        canvas.table(table, inner, &mut state);
+        self.list.state = state;
+    }
+
+    fn title(&self, contents: Option<&Contents>, look: Look<'_>) -> Vec<Span<'static>> {
+        let dot = look.glyphs.dot;
+        let mut title = format!("files {dot} ");
+        match self.merged {
+            true => title.push_str(&format!("{} layers merged", self.chain.len())),
+            false => title.push_str(&format!("this layer {}", self.layer().short())),
+        }
+        if let Some(packed) = contents.and_then(|c| c.packed) {
+            title.push_str(&format!(" {dot} {packed}"));
+        }
+        if self.kinds != 0 {
+            title.push_str(&format!(" {dot} {}", KINDS[usize::from(self.kinds)]));
+        }
+        vec![Span::raw(title)]
+    }
+
+    fn nothing(&self, contents: Option<&Contents>, look: Look<'_>) -> Vec<String> {
+        match (contents, look.shared.library.get(&self.key())) {
+            (_, Some(Fetched::Failed(error))) => vec![error_line(error), "r reads it again".to_owned()],
+            (Some(contents), _) if contents.ending.is_some() && self.is_flat() => nothing_fits(),
+            (Some(contents), _) if contents.ending.as_ref().is_some_and(Ending::is_complete) => {
+                vec!["this layer has no files".to_owned()]
+            }
+            (Some(Contents { ending: Some(ending), .. }), _) => vec![text::safe(&ending.to_string()).into_owned()],
+            _ if look.shared.jobs.get(JobKind::Files, self.place).is_some() => vec!["reading the layer".to_owned()],
+            _ => vec!["reading was stopped".to_owned(), "r reads it again".to_owned()],
+        }
+    }
+
+    fn row(&self, line: &super::Line, tree: &FileTree, whole: u64, look: Look<'_>) -> Row<'static> {
+        let (theme, glyphs) = (look.theme, look.glyphs);
+        let node = tree.node(line.id);
+        let style = mark_style(node.mark(), look);
+        let total = node.total(self.seen_as());
+        let (name, indent, knob) = match self.is_flat() {
+            true => (text::safe_bytes(&tree.path(line.id)).into_owned(), String::new(), ""),
+            false => {
+                let knob = match line.open {
+                    Some(true) => glyphs.unfolded,
+                    Some(false) => glyphs.folded,
+                    None => " ",
+                };
+                let deep = usize::from(line.depth);
+                let indent =
+                    if deep > 20 { format!("{}{}", "  ".repeat(20), glyphs.ellipsis) } else { "  ".repeat(deep) };
+                (text::safe_bytes(node.name()).into_owned(), indent, knob)
+            }
+        };
+        let name_style = match node.kind() {
+            _ if node.mark() == Mark::Deleted => theme.dim,
+            EntryKind::Directory => theme.strong,
+            EntryKind::File => theme.text,
+            _ => theme.dim,
+        };
+        let mut path = vec![Span::raw(indent), Span::styled(format!("{knob} "), theme.dim)];
+        if self.is_flat() {
+            path.clear();
+        }
+        // Where a link leads gives way before its name does.
+        let gives = path.len() + usize::from(node.link().is_some());
+        path.push(Span::styled(name, name_style));
+        path.push(Span::styled(behind(tree, line.id), theme.dim));
+        if node.is_repeated() {
+            path.push(Span::styled(format!("  {} written twice", glyphs.finding), theme.finding));
+        }
+        let mode = if node.is_implied() { String::new() } else { mode_string(node.kind(), node.mode()) };
+        let owner = if node.is_implied() { String::new() } else { format!("{}:{}", node.uid(), node.gid()) };
+        let time = Timestamp::from_second(node.mtime()).ok().filter(|_| node.mtime() > 0);
+        let sized = !matches!(node.kind(), EntryKind::Symlink | EntryKind::Whiteout | EntryKind::Opaque);
+        Row::from(vec![
+            Cell::text(Span::styled(node.mark().letter().to_string(), style)),
+            Cell::text(look.dim(mode)),
+            Cell::text(look.dim(owner)),
+            if sized { look.size(Some(total)) } else { Cell::empty() },
+            Cell::bar(total, whole),
+            Cell::of(path, gives, if node.link().is_some() { Cut::End } else { Cut::Middle }),
+            look.age(time),
+        ])
+    }
+
+    fn peek_title(&self, look: Look<'_>) -> String {
+        let name = self.contents(look.shared).zip(self.current()).map(|(contents, id)| contents.tree.node(id).name());
+        name.map_or("peek".to_owned(), |name| text::safe_bytes(name).into_owned())
+    }
+
+    fn peek_lines(&self, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
+        let Some((contents, id)) = self.contents(look.shared).zip(self.current()) else { return Vec::new() };
+        let Some(file) = self.file(look.shared) else { return details(&contents.tree, id, self.seen_as(), look) };
+        match look.shared.library.peek.as_ref().filter(|(known, _)| *known == file) {
+            None => {
+                let mut lines = details(&contents.tree, id, self.seen_as(), look);
+                lines.push(Line::default());
+                lines.push(Line::from(vec![Span::styled("enter", look.theme.key), look.dim(" reads its beginning")]));
+                lines
+            }
+            Some((_, Fetched::Waiting)) => vec![Line::from(vec![look.spinner(), look.dim(" reading")])],
+            Some((_, Fetched::Failed(error))) => {
+                let style = look.theme.missing;
+                wrap(&error_line(error), width.max(8)).into_iter().map(|l| Line::from(Span::styled(l, style))).collect()
+            }
+            Some((_, Fetched::Ready(page))) => {
+                let mut facts = format!("{} {} {}", look.bytes(page.size), look.glyphs.dot, page.look);
+                if let Some(digest) = &page.digest {
+                    facts.push_str(&format!(" {} sha256 {}", look.glyphs.dot, digest.short()));
+                }
+                let mut lines = vec![Line::from(look.dim(facts)), Line::default()];
+                let margin = page.lines.last().map_or(1, |line| line.margin.len());
+                lines.extend(page.lines.iter().map(|line| {
+                    Line::from(vec![look.dim(format!("{:>margin$}  ", line.margin)), Span::raw(line.text.clone())])
+                }));
+                if page.cut {
+                    let shown = look.bytes(crate::ops::files::content::PEEK);
+                    lines.push(Line::from(look.dim(format!("first {shown} shown; o opens all of it in $PAGER"))));
+                }
+                lines
+            }
+        }
+    }
+
+    /// The rows as text.
+    pub(super) fn text(&self, cx: &Context<'_>) -> String {
+        let Some(contents) = self.contents(cx.shared) else { return String::new() };
+        let row = |n: usize| {
+            let line = self.list.source(n).and_then(|n| self.lines.get(n));
+            line.map_or_else(Row::default, |line| self.row(line, &contents.tree, 0, cx.look))
+        };
+        plain(&COLUMNS, self.list.len(), &row)
+    }
+}
+
+/// Everything known of one file or directory.
+pub(super) fn details(tree: &FileTree, id: NodeId, view: View, look: Look<'_>) -> Vec<Line<'static>> {
+    let node = tree.node(id);
+    let path = text::safe_bytes(&tree.path(id)).into_owned();
+    let mut lines = vec![look.fact("path", vec![path.into()]), look.fact("kind", vec![node.kind().name().into()])];
+    if node.mark() != Mark::Same {
+        let style = mark_style(node.mark(), look);
+        lines.push(look.fact("change", vec![Span::styled(mark_name(node.mark()), style)]));
+    }
+    if let Some(link) = node.link() {
+        lines.push(look.fact("leads to", vec![text::safe_bytes(link).into_owned().into()]));
+    }
+    if node.is_implied() {
+        lines.push(look.fact("", vec![look.dim("only names beneath it tell of it")]));
+        return lines;
+    }
+    lines
+        .push(look.fact("mode", vec![format!("{} {:04o}", mode_string(node.kind(), node.mode()), node.mode()).into()]));
+    lines.push(look.fact("owner", vec![format!("{}:{}", node.uid(), node.gid()).into()]));
+    let size = if node.kind() == EntryKind::Directory { node.total(view) } else { node.size() };
+    let in_all = if node.kind() == EntryKind::Directory { " in all" } else { "" };
+    lines.push(look.fact("size", vec![format!("{} ({} B){in_all}", look.bytes(size), thousands(size)).into()]));
+    lines.push(look.fact("changed", look.time(Timestamp::from_second(node.mtime()).ok())));
+    for name in node.xattrs() {
+        lines.push(look.fact("xattr", vec![text::safe_bytes(name).into_owned().into()]));
+    }
+    let (things, size) = node.deleted();
+    if things > 0 {
+        lines.push(look.fact("deletes", vec![format!("{} with {}", thousands(things), look.bytes(size)).into()]));
+    }
+    lines
+}
+
+fn mark_style(mark: Mark, look: Look<'_>) -> Style {
+    match mark {
+        Mark::Same => look.theme.dim,
+        Mark::Added => look.theme.live,
+        Mark::Modified => look.theme.dangling,
+        Mark::Deleted => look.theme.missing,
+        Mark::Whiteout => look.theme.orphan,
+    }
+}
+
+/// Why a listing is not whole, in a word.
+fn short(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "whole",
+        Ending::Truncated(_) => "cut at a bound",
+        Ending::Damaged(_) => "damaged",
+        Ending::Unreadable(_) => "unreadable",
+    }
+}
