@@ -76,7 +76,7 @@ impl Memory {
 }
 
 fn entry(digest: Digest, bytes: &Bytes) -> BlobEntry {
-    let document = bytes.len() as u64 <= DOCUMENT_LIMIT && bytes.starts_with(b"{");
+    let document = bytes.len() as u64 <= DOCUMENT_LIMIT && bytes.trim_ascii_start().starts_with(b"{");
     BlobEntry { digest, size: bytes.len() as u64, modified: None, document: document.then(|| bytes.clone()) }
 }
 

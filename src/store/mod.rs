@@ -115,8 +115,8 @@ pub struct BlobEntry {
     pub size: u64,
     /// When it was last written.
     pub modified: Option<Timestamp>,
-    /// Its bytes, where listing had to look inside and it may be a manifest or config: what begins like a JSON object
-    /// and is at most [`DOCUMENT_LIMIT`] bytes long.
+    /// Its bytes, where listing had to look inside and it may be a manifest or config: what begins like a JSON object,
+    /// after blanks at most, and is at most [`DOCUMENT_LIMIT`] bytes long.
     pub document: Option<Bytes>,
 }
 
@@ -206,8 +206,8 @@ pub trait Store: Send + Sync {
         Ok(bytes.into())
     }
 
-    /// Length and digest of each of `digests`, in their order. Adds what it read to `progress` and stops when it is
-    /// cancelled.
+    /// Length and digest of each of `digests`, in their order. Adds each, and the bytes read, to `progress`; once that is
+    /// cancelled the rest are [`Kind::Cancelled`].
     async fn measure(&self, digests: &[Digest], progress: &Progress) -> Vec<Result<Measured>> {
         let mut measured = Vec::with_capacity(digests.len());
         for digest in digests {
@@ -280,6 +280,7 @@ async fn hash(digest: &Digest, mut reader: BlobReader, progress: &Progress) -> R
         progress.check()?;
         let read = reader.read(&mut buffer).await.map_err(|e| reading(digest, e))?;
         if read == 0 {
+            progress.add(1, 0);
             return Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) });
         }
         hasher.update(&buffer[..read]);

@@ -57,6 +57,9 @@ impl Folder {
                 .with_hint("check the path, or see an example with `cachedeck demo`"),
             Errno::NOTDIR => Error::invalid(format!("not a folder: {shown}"))
                 .with_hint("give the folder that `--cache-to type=local,dest=DIR` writes"),
+            Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL => {
+                Error::invalid(format!("not a path to a folder: {shown}")).with_source(std::io::Error::from(errno))
+            }
             other => failed(format!("opening folder {shown}"), other),
         })?;
         let blobs = match folder_at(&root, "blobs")? {
@@ -75,15 +78,17 @@ impl Folder {
 
     /// Opens a regular file in `at`, and nothing else; gives its size and times.
     fn file(&self, at: impl AsFd, name: &str) -> Result<(File, Stat)> {
-        let what = || format!("reading {name} in {}", self.path.display());
-        let file = sys::openat(at, name, READ, Mode::empty()).map_err(|errno| match errno {
-            Errno::LOOP => Error::invalid(format!("{name} in {} is a symbolic link", self.path.display())),
-            other => failed(what(), other),
-        })?;
-        let stat = sys::fstat(&file).map_err(|e| failed(what(), e))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::invalid(format!("{name} in {} is not a regular file", self.path.display())));
-        }
+        let what = |errno| failed(format!("reading {name} in {}", self.path.display()), errno);
+        let regular = |stat: &Stat| match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(()),
+            other => Err(Error::corrupt(format!("{name} in {} is {}, not a file", self.path.display(), kind(other)))),
+        };
+        // Looked at before it is opened, for opening a pipe or device already does something; and again after, for it may
+        // have been swapped in between.
+        regular(&sys::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(what)?)?;
+        let file = sys::openat(&at, name, READ, Mode::empty()).map_err(what)?;
+        let stat = sys::fstat(&file).map_err(what)?;
+        regular(&stat)?;
         Ok((File::from(file), stat))
     }
 
@@ -93,37 +98,57 @@ impl Folder {
         self.file(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
     }
 
-    fn references(&self) -> Result<References> {
-        let (file, _) = self.file(&self.root, "index.json")?;
+    /// The names; `None` if `index.json` is empty, as it is for a moment when BuildKit creates it.
+    fn references(&self) -> Result<Option<References>> {
+        let (file, stat) = self.file(&self.root, "index.json")?;
+        let path = self.path.join("index.json");
+        if stat.st_size as u64 > INDEX_LIMIT {
+            return Err(Error::corrupt(format!("{} is longer than {} MiB", path.display(), INDEX_LIMIT >> 20)));
+        }
         let mut bytes = Vec::new();
-        let what = || format!("reading {}/index.json", self.path.display());
-        file.take(INDEX_LIMIT + 1).read_to_end(&mut bytes).map_err(|e| Error::io(what(), e))?;
-        if bytes.len() as u64 > INDEX_LIMIT {
-            return Err(Error::corrupt(format!("{}: longer than {} MiB", what(), INDEX_LIMIT >> 20)));
+        let failed = |e| Error::io(format!("reading {}", path.display()), e);
+        file.take(INDEX_LIMIT).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.is_empty() {
+            return Ok(None);
         }
         let index = envelope::read_index_json(&bytes).map_err(|e| {
-            e.context(self.path.join("index.json").display())
+            e.context(path.display())
                 .with_hint("the versions in its blobs can be opened by digest once index.json is mended or removed")
         })?;
-        Ok(references(index))
+        Ok(Some(references(index)))
     }
 
     fn measure(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
-        let (mut file, _) = self.blob(digest)?;
+        let (mut file, stat) = self.blob(digest)?;
         let mut hasher = sha2::Sha256::new();
         let mut size = 0;
-        loop {
+        // Up to the length it had when opened: most blobs are small, and one more read to see their end costs as much.
+        while size < stat.st_size as u64 {
             progress.check()?;
             match file.read(buffer).map_err(|e| super::reading(digest, e))? {
                 0 => break,
                 read => {
                     hasher.update(&buffer[..read]);
                     size += read as u64;
+                    progress.add(0, read as u64);
                 }
             }
         }
-        progress.add(1, size);
+        progress.add(1, 0);
         Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) })
+    }
+}
+
+/// What a file of this type is called.
+fn kind(of: FileType) -> &'static str {
+    match of {
+        FileType::RegularFile => "a file",
+        FileType::Directory => "a folder",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Unknown => "of an unknown sort",
     }
 }
 
@@ -182,19 +207,28 @@ impl Store for Local {
         let mut tries = 0;
         loop {
             let folder = self.folder.clone();
-            match blocking(move || folder.references()).await {
-                // BuildKit rewrites the file in place: what a read in the middle of that sees is not JSON.
-                Err(error) if error.kind() == Kind::Corrupt && tries < 3 => {
-                    tries += 1;
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-                Err(error) if error.kind() == Kind::NotFound => {
-                    let message = format!("{} has no index.json, so no version has a tag", self.folder.path.display());
-                    let findings = vec![Finding::new(Problem::Malformed, None, message)];
-                    return Ok(References { items: Vec::new(), findings });
-                }
-                other => return other,
+            let read = blocking(move || folder.references()).await;
+            // BuildKit rewrites the file in place: what a read in the middle of that sees is empty or not JSON.
+            let torn = match &read {
+                Ok(references) => references.is_none(),
+                Err(error) => error.kind() == Kind::Corrupt,
+            };
+            if torn && tries < 3 {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
             }
+            let without = |what: &str| {
+                let message = format!("{} has {what} index.json, so no version has a tag", self.folder.path.display());
+                let findings = vec![Finding::new(Problem::Malformed, None, message)];
+                Ok(References { items: Vec::new(), findings })
+            };
+            return match read {
+                Ok(Some(references)) => Ok(references),
+                Ok(None) => without("an empty"),
+                Err(error) if error.kind() == Kind::NotFound => without("no"),
+                Err(error) => Err(error),
+            };
         }
     }
 
@@ -230,8 +264,9 @@ impl Store for Local {
                 return Err(super::too_long(&digest, limit));
             }
             let mut bytes = Vec::with_capacity(stat.st_size as usize);
-            file.take(limit).read_to_end(&mut bytes).map_err(|e| super::reading(&digest, e))?;
-            Ok(bytes.into())
+            file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| super::reading(&digest, e))?;
+            // It may have grown since.
+            if bytes.len() as u64 > limit { Err(super::too_long(&digest, limit)) } else { Ok(bytes.into()) }
         })
         .await
     }

@@ -82,13 +82,21 @@ fn names(folder: &Folder) -> Result<Names> {
         }
     }
     if let Some(blobs) = folder_at(&folder.root, "blobs")? {
-        for (name, _) in entries(&blobs, "blobs")?.into_iter().filter(|(name, _)| name != "sha256") {
+        for (name, kind) in entries(&blobs, "blobs")?.into_iter().filter(|(name, _)| name != "sha256") {
             let message = format!("blobs/{name} is not read: BuildKit writes sha256 only");
             findings.push(Finding::new(Problem::Stray, None, message));
-            names.listing.complete = false;
+            // It may hold blobs under another algorithm's digests, and what those need.
+            names.listing.complete &= kind != FileType::Directory;
         }
     }
-    names.listing.leftovers = leftovers(folder)?;
+    match leftovers(folder) {
+        Ok(leftovers) => names.listing.leftovers = leftovers,
+        // No reason not to show the cache.
+        Err(error) => {
+            let message = format!("unfinished uploads can't be looked at: {error}");
+            findings.push(Finding::new(Problem::Unreadable, None, message));
+        }
+    }
     Ok(names)
 }
 
@@ -116,15 +124,8 @@ fn entries(folder: &OwnedFd, shown: &str) -> Result<Vec<(String, FileType)>> {
 }
 
 fn stray(path: &str, kind: FileType) -> Finding {
-    let kind = match kind {
-        FileType::Directory => "a folder",
-        FileType::Symlink => "a symbolic link",
-        FileType::Fifo => "a pipe",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no regular file",
-    };
-    Finding::new(Problem::Stray, None, format!("{path} is {kind}, not a blob; it is not opened"))
+    let message = format!("{path} is {}, not a blob; it is not opened", super::kind(kind));
+    Finding::new(Problem::Stray, None, message)
 }
 
 /// Uploads in `ingest/`, each a folder of small files.
@@ -189,15 +190,15 @@ impl Worker {
 /// Size and, for what may be a document, content of a blob. A blob that is gone by now is left out.
 fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Finding>) -> Option<BlobEntry> {
     let name = digest.hex();
-    let mut unreadable = |errno: Errno| {
-        let message = format!("blob {} can't be looked at: {}", digest, std::io::Error::from(errno));
+    let mut unreadable = |error: std::io::Error| {
+        let message = format!("blob {digest} can't be looked at: {error}");
         findings.push(Finding::new(Problem::Unreadable, Some(*digest), message));
     };
     let stat = match sys::statat(blobs, &*name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,
         Ok(_) | Err(Errno::NOENT) => return None,
         Err(errno) => {
-            unreadable(errno);
+            unreadable(errno.into());
             return None;
         }
     };
@@ -205,25 +206,29 @@ fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Fi
     let mut entry = BlobEntry { digest: *digest, size, modified: modified(&stat), document: None };
     if (2..=DOCUMENT_LIMIT).contains(&size) && !opaque.contains(digest) {
         match sys::openat(blobs, &*name, READ, Mode::empty()) {
-            Ok(file) => entry.document = document(File::from(file), size),
+            // What can't be read may be a version: its size still counts, but that stays open.
+            Ok(file) => {
+                entry.document = document(File::from(file), size).unwrap_or_else(|e| {
+                    unreadable(e);
+                    None
+                })
+            }
             Err(Errno::NOENT | Errno::LOOP) => return None,
-            // Its size still counts; but whether it is a version of a cache stays open.
-            Err(errno) => unreadable(errno),
+            Err(errno) => unreadable(errno.into()),
         }
     }
     Some(entry)
 }
 
-/// The whole file, if it begins like a JSON object. A file that can't be read to its end is no document: whoever needs
-/// it will read it by name and say what failed.
-fn document(mut file: File, size: u64) -> Option<bytes::Bytes> {
+/// The whole file, if it begins like a JSON object.
+fn document(mut file: File, size: u64) -> std::io::Result<Option<bytes::Bytes>> {
     let mut head = [0; SNIFF];
-    let read = file.read(&mut head).ok()?;
+    let read = file.read(&mut head)?;
     if head[..read].iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
-        return None;
+        return Ok(None);
     }
     let mut bytes = Vec::with_capacity(size as usize);
     bytes.extend_from_slice(&head[..read]);
-    file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes).ok()?;
-    Some(bytes.into())
+    file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
 }
