@@ -45,12 +45,19 @@ impl Runtime {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let (id, progress) = (job.id, job.progress.clone());
-            // Cancelling takes effect even where the work itself does not look.
-            let work = run(job, order, sender.clone());
-            let report = match progress.token().run_until_cancelled(work).await {
-                Some(Ok(report)) => report,
-                Some(Err(error)) => Report::Failed(error),
-                None => Report::Failed(Error::cancelled()),
+            // A task of its own, so that a panic in it is a failure of the job and no more.
+            let work = tokio::spawn({
+                let (sender, progress) = (sender.clone(), progress.clone());
+                // Cancelling takes effect even where the work itself does not look.
+                async move { progress.token().run_until_cancelled(run(job, order, sender)).await }
+            });
+            let report = match work.await {
+                Ok(Some(Ok(report))) => report,
+                Ok(Some(Err(error))) => Report::Failed(error),
+                Ok(None) => Report::Failed(Error::cancelled()),
+                Err(why) => {
+                    Report::Failed(Error::new(Kind::Internal, "this went wrong in cachedeck itself").with_source(why))
+                }
             };
             // The screen is gone if nobody takes it.
             let _ = sender.send(Message::Report(id, report)).await;

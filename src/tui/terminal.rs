@@ -37,9 +37,13 @@ impl Terminal {
         let ours = Arc::new(AtomicBool::new(false));
         let mut terminal = Terminal { inner, mouse, ours: Arc::clone(&ours) };
         let report = std::panic::take_hook();
+        let here = std::thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back(&ours);
-            report(panic);
+            // A job that panics elsewhere ends as a failure of that job; the screen goes on.
+            if std::thread::current().id() == here || !ours.load(SeqCst) {
+                give_back(&ours);
+                report(panic);
+            }
         }));
         terminal.take()?;
         Ok(terminal)

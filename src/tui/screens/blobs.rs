@@ -47,12 +47,12 @@ const COLUMNS: [Column; 9] = [
     Column::new("", Width::Cells(2)).sort(by::STATE),
     Column::new("digest", Width::Cells(12)).sort(by::DIGEST),
     Column::new("kind", Width::Cells(8)).rank(2).sort(by::KIND),
-    Column::new("what", Width::Grows(8)).rank(4),
+    Column::new("what", Width::Grows(24)).rank(4),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
-    Column::new("", Width::Cells(10)).rank(5),
+    Column::new("", Width::Cells(10)).rank(6),
     Column::new("users", Width::Cells(6)).right().rank(3).sort(by::REFERRERS),
     Column::new("age", Width::Cells(5)).right().rank(1).sort(by::AGE),
-    Column::new("state", Width::Cells(8)),
+    Column::new("state", Width::Cells(8)).rank(5),
 ];
 
 const KINDS: [&str; 6] = ["all", "live", "dangling", "orphan", "missing", "damaged"];

@@ -76,7 +76,7 @@ impl Findings {
             )),
             Cell::text(finding.problem.code().replace('_', " ")),
             Cell::text(look.dim(digest)),
-            Cell::text(text::safe(&finding.message)),
+            Cell::text(text::safe(&super::short_digests(&finding.message)).into_owned()),
         ])
     }
 

@@ -6,12 +6,12 @@ use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::model::units;
 use crate::ops::names::Source;
-use crate::tui::screen::{Canvas, Look, age, bytes, count};
+use crate::tui::screen::{Canvas, Look, age, bytes, count, thousands};
 use crate::tui::screens::{is_damaged, shared_bytes, version_name, version_state};
-use crate::tui::shared::{Place, PlaceId, Shared, error_line};
+use crate::tui::shared::{Job, JobKind, Place, PlaceId, Shared, error_line};
 use crate::tui::widgets::bar::bar;
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::textbox::wrap;
+use crate::tui::widgets::textbox::{Scroll, wrap};
 use jiff::Timestamp;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -316,7 +316,9 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
     let look = canvas.look;
     let pane = Pane { title: vec![Span::raw("usage")], ..Pane::default() };
     let inner = canvas.pane(&pane, area);
-    let Some(inventory) = place.and_then(|place| place.inventory.as_ref()) else { return };
+    let Some(inventory) = place.and_then(|place| place.inventory.as_ref()) else {
+        return draw_loading(inner, place, canvas);
+    };
     let usage = inventory.usage;
     let rows = [
         (State::Live, usage.live_blobs, usage.live_bytes),
@@ -333,14 +335,37 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
             look.state(state),
             Span::styled(format!(" {:<8}", state.name()), style),
             Span::styled(size, style),
-            look.dim(format!(" {:>7}", crate::tui::screen::thousands(blobs))),
+            look.dim(format!(" {:>7}", thousands(blobs))),
         ]));
     }
     let tags: usize = inventory.indexes.iter().map(|i| i.tags.len()).sum();
     let dangling = inventory.indexes.iter().filter(|i| i.is_dangling()).count();
     lines.push(Line::from(look.dim(format!("{}, {dangling} untagged", count(tags, "tag")))));
-    let mut scroll = crate::tui::widgets::textbox::Scroll::default();
+    let mut scroll = Scroll::default();
     canvas.lines(&lines, inner, &mut scroll);
+}
+
+/// How far loading is, where there are no totals yet.
+fn draw_loading(area: Rect, place: Option<&Place>, canvas: &mut Canvas<'_>) {
+    let look = canvas.look;
+    let mut jobs = look.shared.jobs.running().iter();
+    let here = |job: &&Job| {
+        let there = look.shared.places.get(job.place);
+        job.kind == JobKind::Load && there.zip(place).is_some_and(|(a, b)| std::ptr::eq(a, b))
+    };
+    let Some(job) = jobs.find(here) else { return };
+    let counts = job.progress.counts();
+    let percent = counts.percent();
+    let mut lines = vec![match percent {
+        Some(percent) => Line::from(bar(percent.into(), 100, area.width, look.theme, look.glyphs).to_vec()),
+        None => Line::from(vec![look.spinner(), look.dim(" listing")]),
+    }];
+    lines.push(Line::default());
+    lines.push(look.fact("blobs", vec![thousands(counts.items).into()]));
+    lines.push(look.fact("bytes", vec![look.bytes(counts.bytes).into()]));
+    lines.push(look.fact("indexes", vec![thousands(place.map_or(0, |p| p.preview.len()) as u64).into()]));
+    lines.push(Line::from(vec![Span::styled("esc", look.theme.key), look.dim(" stops")]));
+    canvas.lines(&lines, area, &mut Scroll::default());
 }
 
 /// One bar for all states side by side.
