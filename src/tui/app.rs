@@ -15,12 +15,13 @@ use crate::model::units::SizeStyle;
 use crate::ops::files::Listing;
 use crate::ops::files::extract::Extracted;
 use crate::ops::files::merge::Merged;
+use crate::ops::find::{self, Found};
 use crate::ops::names::StepNames;
 use crate::ops::verify::{self, Level};
 use crate::tui::contents::{Chain, File, Page};
 use crate::tui::glyphs::Glyphs;
 use crate::tui::json::Tree;
-use crate::tui::keys::{Action, Keymap, Lookup, Press};
+use crate::tui::keys::{Action, Keymap, Lookup, Press, View};
 use crate::tui::screen::{Answer, Context, Look, Mouse, Question, Request, Screen, Work};
 use crate::tui::screens;
 use crate::tui::shared::{Job, Shared, Target, Tone};
@@ -109,12 +110,23 @@ pub enum Report {
     Peeked(File, Result<Page>),
     /// A file for the pager. Safe.
     Paged(String),
+    /// A layer has the file that is looked for.
+    FoundFile(Found),
+    /// All layers were searched.
+    FindEnd(find::Report),
     /// Something was extracted.
     Extracted(Extracted),
     /// Something was written: where, and how many bytes.
     Saved(PathBuf, u64),
     /// It failed or was stopped.
     Failed(Error),
+}
+
+impl Report {
+    /// Whether the job is over with this; others are news on the way.
+    pub fn ends_job(&self) -> bool {
+        !matches!(self, Report::Found(_) | Report::Listed(..) | Report::FoundFile(_))
+    }
 }
 
 /// What an [`App`] wants done by whoever runs it.
@@ -392,6 +404,7 @@ impl App {
             Action::Theme => self.next_theme(),
             Action::Verify => self.modal = Some(self.levels()),
             Action::AddLocation => self.ask(Question::Location, String::new()),
+            Action::FindFile => self.ask(Question::Pattern, String::new()),
             Action::SetBase => {
                 if let Some(target) = self.top().target(&self.shared) {
                     self.set_base(target);
@@ -502,8 +515,21 @@ impl App {
                 }
             }
             Answer::Location(text) => self.add_location(&text)?,
+            Answer::Pattern(text) => self.find_file(text)?,
             Answer::Jump(jump) => self.go(jump),
             other => return self.with_screen(|screen, cx| screen.answer(other, cx)),
+        }
+        Ok(())
+    }
+
+    /// In all layers of the place, or of the version that is shown.
+    fn find_file(&mut self, pattern: String) -> Result<()> {
+        find::Pattern::new(&pattern)?;
+        let top = self.top();
+        let inside = matches!(top.view(), View::Layers | View::Graph | View::Records | View::Raw);
+        let scope = top.target(&self.shared).filter(|_| inside).map(|target| target.digest);
+        if let Some(place) = top.place() {
+            self.push(Box::new(screens::found::Finds::new(place, pattern, scope)));
         }
         Ok(())
     }

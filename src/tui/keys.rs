@@ -35,13 +35,15 @@ pub enum View {
     Diff,
     /// What verifying found.
     Findings,
+    /// The layers that hold a file.
+    Found,
     /// The log.
     Logs,
 }
 
 impl View {
     /// All of them, in the order of the screens.
-    pub const ALL: [View; 12] = [
+    pub const ALL: [View; 13] = [
         View::Locations,
         View::Indexes,
         View::Layers,
@@ -53,6 +55,7 @@ impl View {
         View::Blobs,
         View::Diff,
         View::Findings,
+        View::Found,
         View::Logs,
     ];
 
@@ -70,6 +73,7 @@ impl View {
             View::Blobs => "blobs",
             View::Diff => "diff",
             View::Findings => "findings",
+            View::Found => "found",
             View::Logs => "logs",
         }
     }
@@ -139,6 +143,7 @@ pub enum Action {
     GoFindings,
     GoLogs,
     Find,
+    FindFile,
     FindNext,
     FindPrev,
     Palette,

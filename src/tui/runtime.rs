@@ -3,10 +3,10 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
-use crate::model::inventory::Inventory;
+use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::text;
 use crate::ops::files::{LayerFiles, Pick, extract, merge};
-use crate::ops::{load, verify};
+use crate::ops::{find, load, verify};
 use crate::progress::Progress;
 use crate::store::{Store, catalog};
 use crate::tui::app::{Message, Order, Report};
@@ -117,6 +117,26 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Re
             let (writer, text) = Readable::new();
             layer.cat(&Pick::entry(file.path, file.number), writer, &job.progress).await?;
             Ok(Report::Paged(text.take()))
+        }
+        Work::Find { pattern, scope } => {
+            let store = open()?;
+            let inventory = match inventory {
+                Some(inventory) => inventory,
+                None => Arc::new(load::load(&store, &Progress::new()).await?),
+            };
+            let pattern = find::Pattern::new(&pattern)?;
+            let (hits, mut found) = mpsc::channel(REPORTS);
+            let forward = async {
+                while let Some(layer) = found.recv().await {
+                    if sender.send(Message::Report(job.id, Report::FoundFile(layer))).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let wanted = |index: &&CacheIndex| scope.is_none_or(|digest| index.digest == digest);
+            let indexes: Vec<&CacheIndex> = inventory.indexes.iter().filter(wanted).collect();
+            let (report, ()) = tokio::join!(find::find(&store, &indexes, &pattern, &job.progress, hits), forward);
+            Ok(Report::FindEnd(report?))
         }
         Work::Extract { layer, path, folder } => {
             let layer = LayerFiles::new(open()?, layer);

@@ -145,6 +145,8 @@ pub enum Question {
     Folder,
     /// A file to write to.
     File,
+    /// A name to find in all layers.
+    Pattern,
 }
 
 /// What the user chose or typed.
@@ -170,6 +172,8 @@ pub enum Answer {
     Folder(String),
     /// Write to this file.
     File(String),
+    /// Find this in all layers.
+    Pattern(String),
 }
 
 /// Where to jump.
@@ -205,6 +209,13 @@ pub enum Work {
     Peek(File),
     /// Read a file and show it in the user's pager.
     Page(File),
+    /// Look for a file in all layers of the location, or in those of one version.
+    Find {
+        /// As typed.
+        pattern: String,
+        /// The version.
+        scope: Option<Digest>,
+    },
     /// Extract a file or directory of a layer.
     Extract {
         /// The layer.

@@ -7,6 +7,7 @@ use crate::model::finding::Finding;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
 use crate::model::units::SizeStyle;
+use crate::ops::find::Found;
 use crate::ops::names::StepNames;
 use crate::ops::verify::Level;
 use crate::progress::Progress;
@@ -102,6 +103,8 @@ pub enum JobKind {
     Files,
     /// Reads one file of a layer.
     Peek,
+    /// Looks for a file in all layers.
+    Find,
     /// Reads a manifest and config as written.
     Raw,
     /// Writes something to a file or folder the user named.
@@ -116,6 +119,7 @@ impl JobKind {
             JobKind::Verify => "verifying",
             JobKind::Files => "reading layer",
             JobKind::Peek => "reading file",
+            JobKind::Find => "finding",
             JobKind::Raw => "reading",
             JobKind::Save => "writing",
         }
@@ -221,6 +225,21 @@ pub struct Entry {
 /// Lines the log keeps.
 const LOG_LINES: usize = 5000;
 
+/// A search for a file in all layers.
+#[derive(Clone, Debug, Default)]
+pub struct FileSearch {
+    /// What is looked for, as typed.
+    pub pattern: String,
+    /// Layers that have it, so far.
+    pub found: Vec<Found>,
+    /// Layers that could not be looked at.
+    pub findings: Vec<Finding>,
+    /// Why the search broke off.
+    pub error: Option<Arc<Error>>,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
 /// Something that is fetched when a screen first needs it.
 #[derive(Clone, Debug)]
 pub enum Fetched<T> {
@@ -255,6 +274,8 @@ pub struct Shared {
     pub raws: HashMap<Target, Fetched<Arc<Tree>>>,
     /// What was read out of layers.
     pub library: Library,
+    /// The last search for a file in each place.
+    pub searches: HashMap<PlaceId, FileSearch>,
     /// Grows with every change of data.
     pub revision: u64,
 }
@@ -273,6 +294,7 @@ impl Shared {
             base: None,
             raws: HashMap::new(),
             library: Library::default(),
+            searches: HashMap::new(),
             revision: 0,
         }
     }

@@ -144,7 +144,7 @@ impl Stage {
             }
             let mut message = self.tokio.block_on(self.reports.recv()).unwrap();
             if let Message::Report(_, report) = &mut message {
-                self.running -= usize::from(is_last(report));
+                self.running -= usize::from(report.ends_job());
                 if let (Report::Loaded(inventory), Some((shown, real))) = (report, &self.cast)
                     && inventory.location == *real
                 {
@@ -238,10 +238,6 @@ impl Stage {
         assert!(!screen.contains(text), "{text:?} is on\n{screen}");
         self
     }
-}
-
-fn is_last(report: &Report) -> bool {
-    !matches!(report, Report::Found(_))
 }
 
 /// A buffer as lines of text.

@@ -73,6 +73,7 @@ impl Prompt {
             Question::Location => "add location",
             Question::Folder => "extract into folder",
             Question::File => "write to file",
+            Question::Pattern => "find file in layers",
         }
     }
 
@@ -85,6 +86,7 @@ impl Prompt {
             Question::Location => "a folder, type=local,src=.., or @name from the config".to_owned(),
             Question::Folder => "it is made if it is not there; nothing is overwritten".to_owned(),
             Question::File => "a file that exists is not overwritten".to_owned(),
+            Question::Pattern => "a name, /a/whole/path, or a glob like *.json or usr/**/node".to_owned(),
         }
     }
 
@@ -109,6 +111,7 @@ impl Prompt {
             Question::Location => Answer::Location(text),
             Question::Folder => Answer::Folder(text),
             Question::File => Answer::File(text),
+            Question::Pattern => Answer::Pattern(text),
         }
     }
 

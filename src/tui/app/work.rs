@@ -10,7 +10,7 @@ use crate::ops::verify::{self, Level};
 use crate::tui::contents::Contents;
 use crate::tui::screen::{Answer, Jump, Work, bytes, count, thousands};
 use crate::tui::screens;
-use crate::tui::shared::{Fetched, Job, JobKind, Place, PlaceId, Target, Tone, Verified, error_line};
+use crate::tui::shared::{Fetched, FileSearch, Job, JobKind, Place, PlaceId, Target, Tone, Verified, error_line};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ impl App {
             Work::Raw { .. } => JobKind::Raw,
             Work::Files(_) => JobKind::Files,
             Work::Peek(_) | Work::Page(_) => JobKind::Peek,
+            Work::Find { .. } => JobKind::Find,
             Work::Save { .. } | Work::SaveBlob { .. } | Work::Extract { .. } => JobKind::Save,
         };
         let Some(known) = self.shared.places.get_mut(place) else { return };
@@ -31,6 +32,11 @@ impl App {
                 self.shared.raws.insert(Target { place, digest: *digest }, Fetched::Waiting);
             }
             Work::Files(chain) => self.shared.library.put(chain.clone(), Fetched::Waiting),
+            Work::Find { pattern, .. } => {
+                let revision = self.shared.revision + 1;
+                let search = FileSearch { pattern: pattern.clone(), revision, ..FileSearch::default() };
+                self.shared.searches.insert(place, search);
+            }
             Work::Peek(file) => self.shared.library.peek = Some((file.clone(), Fetched::Waiting)),
             _ => {}
         }
@@ -58,6 +64,12 @@ impl App {
                     contents.add(&entries);
                 }
             }
+            Report::FoundFile(found) => {
+                if let Some(search) = self.shared.searches.get_mut(&place) {
+                    search.found.push(found);
+                    search.revision += 1;
+                }
+            }
             last => self.finish(job, last),
         }
     }
@@ -67,7 +79,7 @@ impl App {
         self.shared.jobs.finish(id);
         let title = self.shared.places[place].location.title();
         match report {
-            Report::Found(_) | Report::Listed(..) => {}
+            Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) => {}
             Report::Loaded(inventory) => self.loaded(place, *inventory, self.shared.clock.saturating_sub(job.since)),
             Report::Verified(level, report) => self.verified(place, level, report),
             Report::Raw(target, tree) => {
@@ -93,6 +105,15 @@ impl App {
                 let page = page.map(Arc::new).map_or_else(|error| Fetched::Failed(Arc::new(error)), Fetched::Ready);
                 self.shared.library.peek = Some((file, page));
                 return;
+            }
+            Report::FindEnd(report) => {
+                for finding in &report.findings {
+                    self.shared.note(Tone::Failed, format!("{title}: {}", text::safe(&finding.message)));
+                }
+                if let Some(search) = self.shared.searches.get_mut(&place) {
+                    search.findings = report.findings;
+                    search.revision += 1;
+                }
             }
             Report::Paged(text) => self.effects.push(Effect::Page(text)),
             Report::Extracted(extracted) => self.extracted(&extracted),
@@ -162,6 +183,13 @@ impl App {
             }
             self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
             self.shared.places[job.place].error = Some(Arc::new(error));
+            return;
+        }
+        if job.kind == JobKind::Find
+            && let Some(search) = self.shared.searches.get_mut(&job.place)
+        {
+            search.revision += 1;
+            search.error = Some(Arc::new(error));
             return;
         }
         match stopped {

@@ -52,6 +52,8 @@ pub struct Files {
     kinds: u8,
     scroll: Scroll,
     focus_peek: bool,
+    /// A name to put the cursor on as soon as it is there.
+    aim: Option<Vec<u8>>,
     /// For which tree, and how far it had grown, the rows were arranged.
     seen: Option<(bool, u64)>,
 }
@@ -72,8 +74,15 @@ impl Files {
             kinds: 0,
             scroll: Scroll::default(),
             focus_peek: false,
+            aim: None,
             seen: None,
         }
+    }
+
+    /// With the cursor on `path` as soon as it was read.
+    pub fn at(mut self, path: Vec<u8>) -> Files {
+        self.aim = Some(path);
+        self
     }
 
     fn key(&self) -> Chain {
@@ -242,6 +251,13 @@ impl Screen for Files {
         }
         let tree = &contents.tree;
         let (view, sort) = (self.seen_as(), self.list.sort);
+        if let Some(id) = self.aim.as_ref().and_then(|path| tree.find(path)).filter(|id| tree.node(*id).is_in(view)) {
+            self.aim = None;
+            self.list.aim(id);
+            let up = std::iter::successors(tree.node(id).parent(), |id| tree.node(*id).parent());
+            self.open.extend(up);
+            self.begun = true;
+        }
         if !self.begun {
             self.begun = rows::open_first(tree, view, &mut self.open);
         }

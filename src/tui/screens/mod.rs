@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod diff;
 pub mod files;
 pub mod findings;
+pub mod found;
 pub mod home;
 pub mod index;
 pub mod logs;
