@@ -14,6 +14,7 @@ use serde::Deserialize;
 pub const LIMIT: u64 = 4 << 20;
 
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// A pointer to a blob, with what is said of it.
@@ -87,10 +88,16 @@ impl Descriptor {
         }
     }
 
-    /// Whether it says that it points to another envelope.
-    pub fn says_envelope(&self) -> bool {
+    /// Whether it says that it points to another envelope, or nothing at all.
+    pub fn may_be_envelope(&self) -> bool {
         let oci: [&str; 2] = [MediaType::ImageManifest.as_ref(), MediaType::ImageIndex.as_ref()];
-        oci.contains(&&*self.media_type) || [DOCKER_LIST, DOCKER_MANIFEST].contains(&&*self.media_type)
+        oci.contains(&&*self.media_type) || ["", DOCKER_LIST, DOCKER_MANIFEST].contains(&&*self.media_type)
+    }
+
+    /// Whether it says that it points to an image's config, or nothing at all.
+    pub fn may_be_image_config(&self) -> bool {
+        let oci: &str = MediaType::ImageConfig.as_ref();
+        ["", oci, DOCKER_CONFIG].contains(&&*self.media_type)
     }
 
     fn is_config(&self) -> bool {

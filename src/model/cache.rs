@@ -166,6 +166,16 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The topmost entry, if there is any.
+    pub fn top(&self) -> Option<usize> {
+        match self {
+            Outcome::Layer { layer, .. } => Some(*layer),
+            Outcome::Chain { layers, .. } => layers.last().copied(),
+        }
+    }
+}
+
 /// A decoded cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cache {

@@ -69,7 +69,7 @@ impl LayerForest {
         self.subtree[layer]
     }
 
-    /// All entries with their depth, parents before children, as a tree is drawn.
+    /// All entries, parents before children, as a tree is drawn.
     pub fn preorder(&self) -> Vec<usize> {
         let mut order = Vec::with_capacity(self.children.len());
         let mut stack: Vec<usize> = self.roots.iter().rev().copied().collect();

@@ -37,7 +37,7 @@ pub struct CacheIndex {
     pub exclusive_bytes: u64,
     /// Bytes of the present blobs that other indexes reach too.
     pub shared_bytes: u64,
-    /// When its newest layer was made.
+    /// When its newest layer was made, of a cache's own; no file's time.
     pub created: Option<Timestamp>,
     /// When the manifest was written here.
     pub modified: Option<Timestamp>,
@@ -199,7 +199,7 @@ pub struct Inventory {
     pub location: Location,
     /// Named indexes by name, then dangling ones from new to old.
     pub indexes: Vec<CacheIndex>,
-    /// Blobs sorted by digest, missing ones among them. Empty where the backend can't list any.
+    /// Blobs sorted by digest, missing ones among them. Where the backend can't list any, those that versions need.
     pub blobs: Vec<Blob>,
     /// Unfinished uploads, by name.
     pub leftovers: Vec<Leftover>,
@@ -216,7 +216,12 @@ impl Inventory {
     ///
     /// [`crate::error::Kind::NotFound`] says which there are.
     pub fn selected(&self) -> Result<&CacheIndex> {
-        let with_tag = |tag: &str| self.indexes.iter().find(|i| i.tags.iter().any(|t| t == tag));
+        // As BuildKit looks: for the whole name first, then for the tag of an image's name.
+        let named = |is: &dyn Fn(&str) -> bool| self.indexes.iter().find(|i| i.tags.iter().any(|t| is(t)));
+        let with_tag = |tag: &str| {
+            let tag_of = |name: &str| name.rsplit_once(':').is_some_and(|(image, t)| t == tag && !image.is_empty());
+            named(&|name| name == tag).or_else(|| named(&tag_of))
+        };
         if let Some(digest) = self.location.value("digest") {
             let digest: Digest = digest.parse()?;
             return self.version(&digest).ok_or_else(|| {
@@ -254,5 +259,83 @@ impl Inventory {
     /// The indexes that reach `digest`.
     pub fn referrers<'a>(&'a self, digest: &'a Digest) -> impl Iterator<Item = &'a CacheIndex> + 'a {
         self.indexes.iter().filter(move |i| i.reach.binary_search_by(|r| r.digest.cmp(digest)).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn index(n: u8, tags: &[&str]) -> CacheIndex {
+        CacheIndex {
+            digest: Digest::from_bytes([n; 32]),
+            tags: tags.iter().map(|&t| t.to_owned()).collect(),
+            listed: !tags.is_empty(),
+            form: None,
+            manifest_bytes: 0,
+            config: None,
+            cache: None,
+            summary: None,
+            reach: Vec::new(),
+            missing: Vec::new(),
+            exclusive_bytes: 0,
+            shared_bytes: 0,
+            created: None,
+            modified: None,
+            findings: Vec::new(),
+        }
+    }
+
+    fn inventory(location: &str, indexes: Vec<CacheIndex>) -> Inventory {
+        Inventory {
+            location: location.parse().unwrap(),
+            indexes,
+            blobs: Vec::new(),
+            leftovers: Vec::new(),
+            usage: Usage::default(),
+            warnings: Vec::new(),
+            complete: true,
+        }
+    }
+
+    /// The number of the version that `location` leads to in a place with several.
+    fn selected(location: &str) -> Result<u8> {
+        let all = vec![
+            index(1, &["docker.io/library/app:1.2", "v1"]),
+            index(2, &["latest"]),
+            index(3, &["localhost:5000/app"]),
+            index(4, &[]),
+        ];
+        inventory(location, all).selected().map(|i| i.digest.as_bytes()[0])
+    }
+
+    #[test]
+    fn a_location_names_its_version() {
+        assert_eq!(selected("type=local,src=x").unwrap(), 2, "latest, where nothing is said");
+        assert_eq!(selected("type=local,src=x,tag=v1").unwrap(), 1);
+        let by_digest = format!("type=local,src=x,tag=v1,digest={}", Digest::from_bytes([4; 32]));
+        assert_eq!(selected(&by_digest).unwrap(), 4, "a digest goes before a tag, and finds dangling versions");
+        assert_eq!(selected("type=local,src=x,tag=1.2").unwrap(), 1, "an image's name ends with its tag");
+        assert_eq!(selected("type=local,src=x,tag=docker.io/library/app:1.2").unwrap(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_is() {
+        let error = selected("type=local,src=x,tag=v2").unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.hint().unwrap().contains("v1, latest"), "{error:?}");
+        let gone = format!("type=local,src=x,digest={}", Digest::from_bytes([9; 32]));
+        assert_eq!(selected(&gone).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(selected("type=local,src=x,digest=sha256:12").unwrap_err().kind(), Kind::Invalid);
+    }
+
+    #[test]
+    fn an_only_version_needs_no_name() {
+        let only = |location: &str| inventory(location, vec![index(7, &[])]).selected().map(|i| i.digest);
+        assert!(only("type=local,src=x").is_ok());
+        let hint = only("type=local,src=x,tag=latest").unwrap_err();
+        assert!(hint.hint().unwrap().contains("no version has a tag"));
+        assert_eq!(inventory("type=local,src=x", vec![]).selected().unwrap_err().kind(), Kind::NotFound);
     }
 }

@@ -132,7 +132,7 @@ pub struct RecordRow<'a> {
 impl RecordRow<'_> {
     /// Bytes of the topmost layer of each result.
     pub fn bytes(&self) -> u64 {
-        let tops = self.record.results.iter().filter_map(|outcome| self.cache.layers_of(outcome).last().copied());
+        let tops = self.record.results.iter().filter_map(|outcome| outcome.top());
         tops.filter_map(|layer| self.cache.layers[layer].size).fold(0, u64::saturating_add)
     }
 }

@@ -1,6 +1,6 @@
 //! What differs between two versions of a cache, from whatever places they come. Pure.
 
-use crate::model::cache::{Cache, Layer};
+use crate::model::cache::{Cache, Layer, Outcome};
 use crate::model::digest::Digest;
 use crate::model::inventory::CacheIndex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,8 +84,10 @@ pub struct Diff {
 /// Compares two versions; one without a cache counts as empty.
 pub fn diff(before: &CacheIndex, after: &CacheIndex) -> Diff {
     let empty = Cache::default();
-    let before = before.cache.as_deref().unwrap_or(&empty);
-    let after = after.cache.as_deref().unwrap_or(&empty);
+    caches(before.cache.as_deref().unwrap_or(&empty), after.cache.as_deref().unwrap_or(&empty))
+}
+
+fn caches(before: &Cache, after: &Cache) -> Diff {
     let mut diff = Diff { records: records(before, after), ..Diff::default() };
     let (old, new) = (blobs(before), blobs(after));
     for blob in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
@@ -140,14 +142,87 @@ fn records(before: &Cache, after: &Cache) -> Vec<RecordRow> {
 
 /// The topmost blob of each result of each record.
 fn results(cache: &Cache) -> BTreeMap<Digest, BTreeSet<Digest>> {
-    use crate::model::cache::Outcome;
     let mut results: BTreeMap<Digest, BTreeSet<Digest>> = BTreeMap::new();
     for record in &cache.records {
-        let tops = record.results.iter().filter_map(|r| match r {
-            Outcome::Layer { layer, .. } => Some(*layer),
-            Outcome::Chain { layers, .. } => layers.last().copied(),
-        });
+        let tops = record.results.iter().filter_map(Outcome::top);
         results.entry(record.digest).or_default().extend(tops.map(|l| cache.layers[l].blob));
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cache::{Compression, Record};
+
+    fn digest(n: u8) -> Digest {
+        Digest::from_bytes([n; 32])
+    }
+
+    /// A cache of layers (blob, bytes) and records (key, topmost layers of its results).
+    fn cache(layers: &[(u8, u64)], records: &[(u8, &[usize])]) -> Cache {
+        let layer = |&(blob, size): &(u8, u64)| Layer {
+            blob: digest(blob),
+            parent: None,
+            size: Some(size),
+            compression: Compression::Gzip,
+            media_type: "".into(),
+            diff_id: None,
+            created: None,
+            platform: None,
+            history: None,
+        };
+        let record = |(key, results): &(u8, &[usize])| Record {
+            digest: digest(*key),
+            inputs: Vec::new(),
+            results: results.iter().map(|&layer| Outcome::Layer { layer, created: None }).collect(),
+        };
+        Cache { layers: layers.iter().map(layer).collect(), records: records.iter().map(record).collect() }
+    }
+
+    fn shown(diff: &Diff) -> (String, String) {
+        let layers = diff.layers.iter().map(|l| format!("{}{}", l.change.sign(), l.blob.as_bytes()[0]));
+        let records = diff.records.iter().map(|r| format!("{}{}", r.change.sign(), r.digest.as_bytes()[0]));
+        (layers.collect::<Vec<_>>().join(" "), records.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn the_largest_change_comes_first_and_the_same_last() {
+        let before = cache(&[(1, 100), (2, 30), (3, 7)], &[(1, &[0]), (2, &[1]), (3, &[])]);
+        let after = cache(&[(3, 7), (1, 100), (4, 50), (5, 10)], &[(1, &[1]), (2, &[2]), (4, &[3])]);
+        let diff = caches(&before, &after);
+        assert_eq!(shown(&diff), ("+4 -2 +5 =1 =3".to_owned(), "~2 -3 +4 =1".to_owned()));
+        assert_eq!((diff.added_bytes, diff.removed_bytes, diff.same_bytes), (60, 30, 107));
+        assert_eq!(diff.layers[3].layer, 1, "an entry of the second version's table");
+        let changed = &diff.records[0];
+        assert_eq!(
+            (changed.before.as_slice(), changed.after.as_slice()),
+            ([digest(2)].as_slice(), [digest(4)].as_slice())
+        );
+    }
+
+    #[test]
+    fn a_version_does_not_differ_from_itself_however_it_is_written() {
+        let one = cache(&[(1, 1), (2, 2), (1, 1)], &[(1, &[0, 1]), (2, &[2])]);
+        let other = cache(&[(2, 2), (1, 1)], &[(2, &[1]), (1, &[0, 1])]);
+        let diff = caches(&one, &other);
+        assert_eq!(shown(&diff), ("=2 =1".to_owned(), "=1 =2".to_owned()));
+        assert_eq!((diff.added_bytes, diff.removed_bytes, diff.same_bytes), (0, 0, 3));
+    }
+
+    #[test]
+    fn against_nothing_all_is_new() {
+        let some = cache(&[(1, 5), (1, 5)], &[(1, &[0])]);
+        let diff = caches(&Cache::default(), &some);
+        assert_eq!((shown(&diff), diff.added_bytes), (("+1".to_owned(), "+1".to_owned()), 5));
+        let diff = caches(&some, &Cache::default());
+        assert_eq!((shown(&diff), diff.removed_bytes), (("-1".to_owned(), "-1".to_owned()), 5));
+        assert_eq!(caches(&Cache::default(), &Cache::default()), Diff::default());
+    }
+
+    #[test]
+    fn claims_of_any_size_add_up_without_overflow() {
+        let diff = caches(&cache(&[], &[]), &cache(&[(1, u64::MAX), (2, u64::MAX)], &[]));
+        assert_eq!(diff.added_bytes, u64::MAX);
+    }
 }

@@ -1,6 +1,6 @@
 //! Checks that what caches need is there and is what it should be. Damage is a finding, never an error.
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{Blob, Inventory, State};
@@ -34,7 +34,7 @@ impl Level {
 /// What verifying found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Worst first, then by digest.
+    /// Worst first, then by problem and digest; each once.
     pub findings: Vec<Finding>,
     /// Blobs looked at.
     pub blobs: u64,
@@ -45,13 +45,18 @@ pub struct Report {
 /// Blobs that one task hashes in a row: small enough to share work evenly, large enough that small blobs cost little.
 const BATCH: usize = 32;
 
-/// Verifies all of `inventory`, which was loaded from `store`. `progress` counts bytes at level [`Level::Digest`].
+/// Verifies all of `inventory`, which was loaded from `store`. `progress` counts bytes at level [`Level::Digest`]; that level
+/// is [`Kind::Unsupported`] where blobs can't be read.
 pub async fn verify(
     store: &Arc<dyn Store>,
     inventory: &Inventory,
     level: Level,
     progress: &Progress,
 ) -> Result<Report> {
+    if level == Level::Digest && !store.capabilities().read_blobs {
+        let what = format!("blobs of {} can't be read to be checked", store.location().title());
+        return Err(Error::new(Kind::Unsupported, what).with_hint("check their sizes alone: level size"));
+    }
     let mut findings: Vec<Finding> = inventory.warnings.clone();
     for index in &inventory.indexes {
         // Sizes are looked at below, blob by blob, and at that level only.
@@ -100,8 +105,10 @@ pub async fn verify(
             }
         }
     }
-    findings
-        .sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| (a.problem, a.digest).cmp(&(b.problem, b.digest))));
+    findings.sort_by(|a, b| {
+        let order = b.severity.cmp(&a.severity);
+        order.then_with(|| (a.problem, a.digest, &a.message).cmp(&(b.problem, b.digest, &b.message)))
+    });
     findings.dedup();
     Ok(Report { findings, blobs: inventory.blobs.len() as u64, hashed_bytes })
 }

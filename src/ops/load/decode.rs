@@ -8,6 +8,7 @@ use crate::format::envelope::{Descriptor, Envelope};
 use crate::format::image::ImageConfig;
 use crate::model::cache::Compression;
 use crate::model::digest::Digest;
+use crate::model::inventory::Role;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 
@@ -85,6 +86,27 @@ impl Decoded {
         self.failed.extend(other.failed);
     }
 
+    /// Takes a config's cache out, for its one user: copies would double the memory that a large cache takes. That there
+    /// is such a config stays known.
+    pub fn take_config(&mut self, digest: &Digest) -> Option<CacheConfig> {
+        let kept = self.configs.get_mut(digest)?;
+        let config = Config { cache: std::mem::take(&mut kept.config.cache) };
+        Some(CacheConfig { config, bytes: kept.bytes })
+    }
+
+    /// What a document is used as, by its content.
+    pub fn role(&self, digest: &Digest) -> Option<Role> {
+        if self.manifests.contains_key(digest) {
+            return Some(Role::Manifest);
+        }
+        (self.configs.contains_key(digest) || self.images.contains_key(digest)).then_some(Role::Config)
+    }
+
+    /// Documents that were asked for and are not there.
+    pub fn absent(&self) -> HashSet<Digest> {
+        self.failed.iter().filter(|(_, e)| e.kind() == Kind::NotFound).map(|(digest, _)| *digest).collect()
+    }
+
     /// Remembers why a document is not here.
     pub fn fail(&mut self, digest: Digest, error: Error) {
         self.failed.insert(digest, error);
@@ -119,10 +141,11 @@ impl Decoded {
     }
 }
 
-/// The documents, as opposed to layers, that an envelope points to.
-fn documents(envelope: &Envelope) -> &[Descriptor] {
-    match envelope {
-        Envelope::Cache { config, .. } | Envelope::Image { config, .. } => std::slice::from_ref(config),
-        Envelope::Images { manifests } => manifests,
-    }
+/// What an envelope points to and what may be a document, as opposed to a layer.
+fn documents(envelope: &Envelope) -> impl Iterator<Item = &Descriptor> {
+    let (config, manifests) = match envelope {
+        Envelope::Cache { config, .. } | Envelope::Image { config, .. } => (Some(config), [].as_slice()),
+        Envelope::Images { manifests } => (None, manifests.as_slice()),
+    };
+    config.into_iter().chain(manifests.iter().filter(|m| m.may_be_envelope()))
 }

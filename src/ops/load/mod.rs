@@ -2,6 +2,8 @@
 
 mod assemble;
 mod decode;
+mod table;
+mod version;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::document;
@@ -9,15 +11,20 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::progress::Progress;
-use crate::store::{BlobEntry, Listing, Opaque, References, Store};
+use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque, References, Store};
+use bytes::Bytes;
 use decode::Decoded;
 use futures::StreamExt as _;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Documents fetched at a time, where a backend must be asked for each.
 const PARALLEL: usize = 16;
+
+/// How often documents are asked for that others led to: indexes that name indexes. Real ones need two.
+const ROUNDS: usize = 32;
 
 /// How often a location is read anew when a build changes it meanwhile.
 const TRIES: usize = 3;
@@ -60,7 +67,7 @@ pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Op
 struct Seen {
     decoded: Decoded,
     blobs: Vec<BlobEntry>,
-    /// `None` where the backend can't list blobs: then none can be called missing or orphan.
+    /// `None` where the backend can't list blobs: then none can be called orphan.
     listing: Option<Listing>,
 }
 
@@ -107,18 +114,22 @@ async fn look(
         seen.listing = Some(lister.await.map_err(broke_off)??);
     }
     // What is left was too long to be found by looking, or can't be listed: it is asked for by name.
-    loop {
+    let present: Option<HashSet<Digest>> = seen.listing.as_ref().map(|_| seen.blobs.iter().map(|b| b.digest).collect());
+    for round in 0.. {
         progress.check()?;
         let mut wanted = seen.decoded.wanted();
-        if seen.listing.is_some() {
-            let present: std::collections::HashSet<Digest> = seen.blobs.iter().map(|b| b.digest).collect();
-            wanted.retain(|d| present.contains(d));
-        }
+        wanted.retain(|d| present.as_ref().is_none_or(|p| p.contains(d)));
         if wanted.is_empty() {
-            return Ok(seen);
+            break;
+        }
+        if round == ROUNDS {
+            let fault = || Error::corrupt(format!("indexes name indexes more than {ROUNDS} deep"));
+            wanted.into_iter().for_each(|d| seen.decoded.fail(d, fault()));
+            break;
         }
         fetch(store, &mut seen.decoded, wanted, progress).await?;
     }
+    Ok(seen)
 }
 
 async fn take_in(decoded: &mut Decoded, batch: Decoded, references: &References, found: &Option<Found>) {
@@ -136,18 +147,34 @@ async fn show(found: &Option<Found>, rows: impl FnOnce() -> Vec<CacheIndex>) {
     }
 }
 
-/// Reads documents by digest; each ends up decoded, absent or failed in `decoded`.
+/// Reads documents by digest; each ends up decoded, absent or failed in `decoded`. Long ones are read one at a time, so
+/// that many of them take no more memory than one.
 async fn fetch(store: &Arc<dyn Store>, decoded: &mut Decoded, wanted: Vec<Digest>, progress: &Progress) -> Result<()> {
+    let mut long = Vec::new();
     let mut reads = futures::stream::iter(wanted)
-        .map(|digest| async move { (digest, store.read(&digest, document::LIMIT).await) })
+        .map(|digest| async move { (digest, store.read(&digest, DOCUMENT_LIMIT).await) })
         .buffer_unordered(PARALLEL);
     while let Some((digest, read)) = reads.next().await {
         progress.check()?;
         match read {
-            Ok(bytes) => decoded.merge(blocking(move || Ok(Decoded::read(&[(digest, bytes)]))).await?),
-            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
-            Err(error) => decoded.fail(digest, error),
+            Err(error) if error.kind() == Kind::Invalid => long.push(digest),
+            read => take(decoded, digest, read).await?,
         }
+    }
+    drop(reads);
+    for digest in long {
+        progress.check()?;
+        take(decoded, digest, store.read(&digest, document::LIMIT).await).await?;
+    }
+    Ok(())
+}
+
+/// Decodes what reading a document gave.
+async fn take(decoded: &mut Decoded, digest: Digest, read: Result<Bytes>) -> Result<()> {
+    match read {
+        Ok(bytes) => decoded.merge(blocking(move || Ok(Decoded::read(&[(digest, bytes)]))).await?),
+        Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+        Err(error) => decoded.fail(digest, error),
     }
     Ok(())
 }
