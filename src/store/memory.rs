@@ -61,7 +61,8 @@ impl Memory {
     }
 
     /// Sets the usage records.
-    pub fn set_usage(&self, usage: Vec<UsageRecord>) {
+    pub fn set_usage(&self, mut usage: Vec<UsageRecord>) {
+        usage.sort_by(|a, b| a.id.cmp(&b.id));
         self.lock().usage = usage;
     }
 

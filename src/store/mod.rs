@@ -206,15 +206,21 @@ pub trait Store: Send + Sync {
         Ok(bytes.into())
     }
 
-    /// Length and digest of each of `digests`, in their order. Adds each, and the bytes read, to `progress`; once that is
-    /// cancelled the rest are [`Kind::Cancelled`].
+    /// Length and digest of each of `digests`, in their order. Adds each, readable or not, and the bytes read, to
+    /// `progress`; once that is cancelled the rest are [`Kind::Cancelled`].
     async fn measure(&self, digests: &[Digest], progress: &Progress) -> Vec<Result<Measured>> {
         let mut measured = Vec::with_capacity(digests.len());
         for digest in digests {
-            measured.push(match self.open(digest).await {
+            if progress.is_cancelled() {
+                measured.push(Err(Error::cancelled()));
+                continue;
+            }
+            let read = match self.open(digest).await {
                 Ok(reader) => hash(digest, reader, progress).await,
                 Err(error) => Err(error),
-            });
+            };
+            progress.add(u64::from(!progress.is_cancelled()), 0);
+            measured.push(read);
         }
         measured
     }
@@ -280,7 +286,6 @@ async fn hash(digest: &Digest, mut reader: BlobReader, progress: &Progress) -> R
         progress.check()?;
         let read = reader.read(&mut buffer).await.map_err(|e| reading(digest, e))?;
         if read == 0 {
-            progress.add(1, 0);
             return Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) });
         }
         hasher.update(&buffer[..read]);

@@ -76,26 +76,42 @@ impl Folder {
         Ok(Self { path, root, blobs })
     }
 
+    /// Size and times of a regular file in `at`; anything else is [`Kind::Corrupt`].
+    fn stat(&self, at: impl AsFd, name: &str) -> Result<Stat> {
+        let stat = sys::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| self.reading(name, errno))?;
+        self.regular(name, stat)
+    }
+
     /// Opens a regular file in `at`, and nothing else; gives its size and times.
     fn file(&self, at: impl AsFd, name: &str) -> Result<(File, Stat)> {
-        let what = |errno| failed(format!("reading {name} in {}", self.path.display()), errno);
-        let regular = |stat: &Stat| match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(()),
-            other => Err(Error::corrupt(format!("{name} in {} is {}, not a file", self.path.display(), kind(other)))),
-        };
         // Looked at before it is opened, for opening a pipe or device already does something; and again after, for it may
         // have been swapped in between.
-        regular(&sys::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(what)?)?;
-        let file = sys::openat(&at, name, READ, Mode::empty()).map_err(what)?;
-        let stat = sys::fstat(&file).map_err(what)?;
-        regular(&stat)?;
-        Ok((File::from(file), stat))
+        self.stat(&at, name)?;
+        let file = sys::openat(&at, name, READ, Mode::empty()).map_err(|errno| self.reading(name, errno))?;
+        let stat = sys::fstat(&file).map_err(|errno| self.reading(name, errno))?;
+        Ok((File::from(file), self.regular(name, stat)?))
+    }
+
+    fn regular(&self, name: &str, stat: Stat) -> Result<Stat> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(stat),
+            other => Err(Error::corrupt(format!("{name} in {} is {}, not a file", self.path.display(), kind(other)))),
+        }
+    }
+
+    fn reading(&self, name: &str, errno: Errno) -> Error {
+        failed(format!("reading {name} in {}", self.path.display()), errno)
+    }
+
+    /// Does `work` on a blob's file, by folder and name.
+    fn at_blob<T>(&self, digest: &Digest, work: impl FnOnce(&OwnedFd, &str) -> Result<T>) -> Result<T> {
+        let absent = || Error::not_found(format!("no blob {digest} in {}", self.path.display()));
+        let blobs = self.blobs.as_ref().ok_or_else(absent)?;
+        work(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
     }
 
     fn blob(&self, digest: &Digest) -> Result<(File, Stat)> {
-        let absent = || Error::not_found(format!("no blob {digest} in {}", self.path.display()));
-        let blobs = self.blobs.as_ref().ok_or_else(absent)?;
-        self.file(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
+        self.at_blob(digest, |blobs, name| self.file(blobs, name))
     }
 
     /// The names; `None` if `index.json` is empty, as it is for a moment when BuildKit creates it.
@@ -119,6 +135,13 @@ impl Folder {
     }
 
     fn measure(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
+        progress.check()?;
+        let measured = self.hash(digest, buffer, progress);
+        progress.add(u64::from(!progress.is_cancelled()), 0);
+        measured
+    }
+
+    fn hash(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
         let (mut file, stat) = self.blob(digest)?;
         let mut hasher = sha2::Sha256::new();
         let mut size = 0;
@@ -134,7 +157,6 @@ impl Folder {
                 }
             }
         }
-        progress.add(1, 0);
         Ok(Measured { size, digest: Digest::from_bytes(hasher.finalize().into()) })
     }
 }
@@ -244,7 +266,7 @@ impl Store for Local {
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
         let (folder, digest) = (self.folder.clone(), *digest);
         blocking(move || {
-            let (_, stat) = folder.blob(&digest)?;
+            let stat = folder.at_blob(&digest, |blobs, name| folder.stat(blobs, name))?;
             Ok(BlobEntry { digest, size: stat.st_size as u64, modified: modified(&stat), document: None })
         })
         .await

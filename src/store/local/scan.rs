@@ -177,7 +177,7 @@ impl Worker {
             let mut bytes = 0;
             for digest in rest.iter().take(BATCH) {
                 if let Some(entry) = look(blobs, digest, &self.opaque, &mut findings) {
-                    bytes += entry.size;
+                    bytes = u64::saturating_add(bytes, entry.size);
                     batch.push(entry);
                 }
             }
@@ -204,7 +204,7 @@ fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Fi
     };
     let size = stat.st_size as u64;
     let mut entry = BlobEntry { digest: *digest, size, modified: modified(&stat), document: None };
-    if (2..=DOCUMENT_LIMIT).contains(&size) && !opaque.contains(digest) {
+    if (1..=DOCUMENT_LIMIT).contains(&size) && !opaque.contains(digest) {
         match sys::openat(blobs, &*name, READ, Mode::empty()) {
             // What can't be read may be a version: its size still counts, but that stays open.
             Ok(file) => {
@@ -224,11 +224,12 @@ fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Fi
 fn document(mut file: File, size: u64) -> std::io::Result<Option<bytes::Bytes>> {
     let mut head = [0; SNIFF];
     let read = file.read(&mut head)?;
-    if head[..read].iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+    // One that begins with nothing but blanks may still be one.
+    if head[..read].trim_ascii_start().first().is_some_and(|b| *b != b'{') {
         return Ok(None);
     }
     let mut bytes = Vec::with_capacity(size as usize);
     bytes.extend_from_slice(&head[..read]);
     file.take(DOCUMENT_LIMIT).read_to_end(&mut bytes)?;
-    Ok(Some(bytes.into()))
+    Ok(bytes.trim_ascii_start().starts_with(b"{").then(|| bytes.into()))
 }

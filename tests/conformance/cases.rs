@@ -1,0 +1,564 @@
+//! The cases. Each makes the places it needs; none looks at which backend it is for.
+
+use crate::{Harness, World};
+use bytes::Bytes;
+use cachedeck::error::{Kind, Result};
+use cachedeck::model::digest::Digest;
+use cachedeck::model::usage::UsageRecord;
+use cachedeck::progress::Progress;
+use cachedeck::store::{BlobEntry, BlobReader, DOCUMENT_LIMIT, Expected, Listing, Opaque, Reference, Store};
+use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+type Case = fn(Harness) -> BoxFuture<'static, ()>;
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case, with its name.
+        pub const ALL: &[(&str, Case)] = &[$((stringify!($name), |harness| Box::pin($name(harness)))),*];
+    };
+}
+
+cases![
+    an_empty_place_is_no_error,
+    references_are_sorted_and_whole,
+    a_name_leads_to_its_document,
+    blobs_come_once_each_and_are_counted,
+    documents_come_with_the_listing,
+    what_is_known_may_stay_unread,
+    a_cancelled_listing_stops,
+    a_listing_that_nobody_reads_stops,
+    claims_hold,
+    only_the_absent_is_not_found,
+    a_blob_is_read_up_to_a_limit,
+    a_blob_streams_from_its_first_byte,
+    measuring_tells_what_is_there_in_order,
+    cancelled_measuring_says_so_for_the_rest,
+    a_blob_is_put_only_if_it_is_what_it_says,
+    an_upload_that_breaks_off_leaves_nothing,
+    publishing_needs_all_blobs,
+    publishing_minds_what_was_expected,
+    removing_is_idempotent_and_minds_the_version,
+    hiding_can_be_undone,
+    restoring_leaves_what_was_written_again,
+    usage_is_sorted,
+];
+
+const DOCUMENT: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
+
+fn absent() -> Digest {
+    Digest::of(b"nobody has this")
+}
+
+fn body(bytes: &'static [u8]) -> BlobReader {
+    Box::new(bytes)
+}
+
+#[track_caller]
+fn fails<T>(result: Result<T>, kind: Kind) {
+    match result {
+        Ok(_) => panic!("{kind:?} was expected, but it went well"),
+        Err(error) => assert_eq!(error.kind(), kind, "{error}"),
+    }
+}
+
+async fn list_with(
+    store: &Arc<dyn Store>,
+    progress: &Progress,
+    opaque: Opaque,
+) -> (Vec<Vec<BlobEntry>>, Result<Listing>) {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let opaque = Arc::new(opaque);
+    let collect = async {
+        let mut batches = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            batches.push(batch);
+        }
+        batches
+    };
+    let (listing, batches) = tokio::join!(store.blobs(progress, &opaque, sender), collect);
+    (batches, listing)
+}
+
+async fn list(store: &Arc<dyn Store>) -> BTreeMap<Digest, BlobEntry> {
+    let (batches, listing) = list_with(store, &Progress::new(), Opaque::default()).await;
+    assert!(listing.unwrap().complete);
+    batches.into_iter().flatten().map(|entry| (entry.digest, entry)).collect()
+}
+
+async fn reference(store: &Arc<dyn Store>, name: &str) -> Option<Reference> {
+    store.references().await.unwrap().items.into_iter().find(|r| r.name == name)
+}
+
+async fn is_there(store: &Arc<dyn Store>, digest: &Digest) -> bool {
+    match store.stat(digest).await {
+        Ok(entry) => {
+            assert_eq!(entry.digest, *digest);
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::NotFound, "{error}");
+            false
+        }
+    }
+}
+
+async fn an_empty_place_is_no_error(harness: Harness) {
+    let place = harness(&World::default());
+    let references = place.store.references().await.unwrap();
+    assert_eq!((references.items, references.findings), (vec![], vec![]));
+    if place.store.capabilities().list_blobs {
+        assert!(list(&place.store).await.is_empty());
+    }
+}
+
+async fn references_are_sorted_and_whole(harness: Harness) {
+    let mut world = World::default();
+    let (one, two) = (world.blob(DOCUMENT), world.blob(&b"{\"schemaVersion\":2, \"manifests\":[]}"[..]));
+    let hostile = "\u{1b}[2J\u{202e}x";
+    world.names = [("z", one), ("a", two), ("latest", one), (hostile, two), ("B", one)]
+        .map(|(name, digest)| (name.to_owned(), digest))
+        .to_vec();
+    let place = harness(&world);
+    let references = place.store.references().await.unwrap();
+    let mut names = world.names.clone();
+    names.sort();
+    assert_eq!(
+        references.items.iter().map(|r| &r.name).collect::<Vec<_>>(),
+        names.iter().map(|n| &n.0).collect::<Vec<_>>()
+    );
+    assert_eq!(references.findings, []);
+    for (reference, (_, digest)) in references.items.iter().zip(&names) {
+        assert!(reference.digest.is_none_or(|d| d == *digest), "{reference:?}");
+        assert!(reference.size.is_none_or(|s| s == world.blobs[digest].len() as u64), "{reference:?}");
+    }
+    let again = place.store.references().await.unwrap();
+    assert_eq!(again.items, references.items, "nothing changed, so nothing may seem changed");
+}
+
+async fn a_name_leads_to_its_document(harness: Harness) {
+    let mut world = World::default();
+    world.names = vec![("there".to_owned(), world.blob(DOCUMENT)), ("gone".to_owned(), absent())];
+    let place = harness(&world);
+    let there = reference(&place.store, "there").await.unwrap();
+    assert_eq!(place.store.document(&there, DOCUMENT.len() as u64).await.unwrap(), DOCUMENT);
+    fails(place.store.document(&there, DOCUMENT.len() as u64 - 1).await, Kind::Invalid);
+    if let Some(gone) = reference(&place.store, "gone").await {
+        fails(place.store.document(&gone, 1000).await, Kind::NotFound);
+    }
+}
+
+async fn blobs_come_once_each_and_are_counted(harness: Harness) {
+    let mut world = World::default();
+    for n in 0..1000usize {
+        world.blob(format!("{}{n}", " ".repeat(n % 7)));
+    }
+    world.blob("");
+    let place = harness(&world);
+    let progress = Progress::new();
+    let (batches, listing) = list_with(&place.store, &progress, Opaque::default()).await;
+    if !place.store.capabilities().list_blobs {
+        return fails(listing, Kind::Unsupported);
+    }
+    let listing = listing.unwrap();
+    assert!(listing.complete && listing.findings.is_empty() && listing.leftovers.is_empty(), "{listing:?}");
+    assert!(batches.len() > 1, "rows are to show before all is listed");
+    let mut found: Vec<(Digest, u64)> = batches.iter().flatten().map(|b| (b.digest, b.size)).collect();
+    found.sort_unstable();
+    let there: Vec<(Digest, u64)> = world.blobs.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect();
+    assert_eq!(found, there);
+    let counts = progress.counts();
+    assert_eq!((counts.items, counts.bytes), (there.len() as u64, there.iter().map(|b| b.1).sum()));
+}
+
+/// What may be a document, and what may not be.
+fn mixed() -> (World, BTreeMap<Digest, bool>) {
+    let mut world = World::default();
+    let mut longest = b"{".to_vec();
+    longest.resize(DOCUMENT_LIMIT as usize, b' ');
+    let mut too_long = longest.clone();
+    too_long.push(b' ');
+    let documents: Vec<Bytes> = vec![
+        DOCUMENT.into(),
+        "{".into(),
+        "{ broken".into(),
+        " \n\t {}".into(),
+        format!("{}{{}}", " \n".repeat(1500)).into(),
+        longest.into(),
+    ];
+    let others: Vec<Bytes> = vec![
+        "".into(),
+        "[{}]".into(),
+        "\u{1f}\u{8b}{".into(),
+        "x{".into(),
+        " ".repeat(2000).into(),
+        format!("{}x{{", " ".repeat(2000)).into(),
+        too_long.into(),
+    ];
+    let mut is = BTreeMap::new();
+    is.extend(documents.into_iter().map(|bytes| (world.blob(bytes), true)));
+    is.extend(others.into_iter().map(|bytes| (world.blob(bytes), false)));
+    (world, is)
+}
+
+async fn documents_come_with_the_listing(harness: Harness) {
+    let (world, is_document) = mixed();
+    let place = harness(&world);
+    if !place.store.capabilities().find_dangling {
+        return;
+    }
+    let found = list(&place.store).await;
+    for (digest, bytes) in &world.blobs {
+        let wanted = is_document[digest].then_some(bytes);
+        let head = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]);
+        assert!(found[digest].document.as_ref() == wanted, "{} bytes that begin with {head:?}", bytes.len());
+    }
+}
+
+async fn what_is_known_may_stay_unread(harness: Harness) {
+    let (world, is_document) = mixed();
+    let place = harness(&world);
+    if !place.store.capabilities().list_blobs {
+        return;
+    }
+    let opaque = Opaque::default();
+    opaque.extend(world.blobs.keys().copied());
+    let (batches, listing) = list_with(&place.store, &Progress::new(), opaque).await;
+    assert!(listing.unwrap().complete, "what is known is not missing");
+    let found: Vec<BlobEntry> = batches.into_iter().flatten().collect();
+    assert_eq!(found.len(), world.blobs.len());
+    for entry in found {
+        assert_eq!(entry.size, world.blobs[&entry.digest].len() as u64);
+        assert!(entry.document.is_none_or(|d| is_document[&entry.digest] && d == world.blobs[&entry.digest]));
+    }
+}
+
+async fn a_cancelled_listing_stops(harness: Harness) {
+    let mut world = World::default();
+    for n in 0..600 {
+        world.blob(format!("{n}"));
+    }
+    let place = harness(&world);
+    if !place.store.capabilities().list_blobs {
+        return;
+    }
+    let progress = Progress::new();
+    progress.cancel();
+    let (batches, listing) = list_with(&place.store, &progress, Opaque::default()).await;
+    fails(listing, Kind::Cancelled);
+    assert!(batches.is_empty());
+}
+
+async fn a_listing_that_nobody_reads_stops(harness: Harness) {
+    let mut world = World::default();
+    for n in 0..600 {
+        world.blob(format!("{n}"));
+    }
+    let place = harness(&world);
+    if !place.store.capabilities().list_blobs {
+        return;
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    drop(receiver);
+    fails(place.store.blobs(&Progress::new(), &Arc::default(), sender).await, Kind::Cancelled);
+}
+
+/// What is claimed answers anything but `Unsupported`; what is not claimed answers that and nothing else.
+async fn claims_hold(harness: Harness) {
+    let mut world = World::default();
+    let document = world.blob(DOCUMENT);
+    world.names = vec![("latest".to_owned(), document)];
+    let place = harness(&world);
+    let store = &*place.store;
+    let claims = store.capabilities();
+    let progress = Progress::new();
+    let (sender, receiver) = mpsc::channel(1000);
+    let new = Digest::of(b"new");
+    let calls: Vec<(&str, bool, Option<Kind>)> = vec![
+        ("blobs", claims.list_blobs, kind(store.blobs(&progress, &Arc::default(), sender).await)),
+        ("open", claims.read_blobs, kind(store.open(&document).await)),
+        ("read", claims.read_blobs, kind(store.read(&document, 1000).await)),
+        ("measure", claims.read_blobs, kind(store.measure(&[document], &progress).await.pop().unwrap())),
+        ("usage", claims.usage, kind(store.usage().await)),
+        ("put", claims.write, kind(store.put(&new, body(b"new")).await)),
+        ("publish", claims.write, kind(store.publish("next", &document, &[], Expected::Absent).await)),
+        ("remove", claims.remove, kind(store.remove("nobody", "x").await)),
+        ("hide", claims.hide, kind(store.hide(&[absent()]).await)),
+        ("restore", claims.hide, kind(store.restore(&[absent()]).await)),
+    ];
+    drop(receiver);
+    for (call, claimed, answer) in calls {
+        match claimed {
+            true => assert_eq!(answer, None, "{call} is claimed"),
+            false => assert_eq!(answer, Some(Kind::Unsupported), "{call} is not claimed"),
+        }
+    }
+    assert!(!claims.find_dangling || claims.list_blobs, "documents come with a listing");
+    assert!(!claims.hide || claims.remove, "what is hidden is to be removed");
+    if !claims.write {
+        assert!(reference_names(store).await == ["latest"] && store.stat(&new).await.is_err(), "refused, yet done");
+    }
+}
+
+fn kind<T>(result: Result<T>) -> Option<Kind> {
+    result.err().map(|e| e.kind())
+}
+
+async fn reference_names(store: &dyn Store) -> Vec<String> {
+    store.references().await.unwrap().items.into_iter().map(|r| r.name).collect()
+}
+
+async fn only_the_absent_is_not_found(harness: Harness) {
+    let mut world = World::default();
+    let (empty, full) = (world.blob(""), world.blob("full"));
+    let place = harness(&world);
+    let store = &place.store;
+    for (digest, size) in [(empty, 0), (full, 4)] {
+        let entry = store.stat(&digest).await.unwrap();
+        assert_eq!((entry.digest, entry.size, entry.document), (digest, size, None));
+    }
+    fails(store.stat(&absent()).await, Kind::NotFound);
+    if store.capabilities().read_blobs {
+        fails(store.open(&absent()).await, Kind::NotFound);
+        fails(store.read(&absent(), 0).await, Kind::NotFound);
+        fails(store.measure(&[absent()], &Progress::new()).await.remove(0), Kind::NotFound);
+        assert_eq!(store.read(&empty, 0).await.unwrap(), "");
+    }
+}
+
+async fn a_blob_is_read_up_to_a_limit(harness: Harness) {
+    let mut world = World::default();
+    let bytes = Bytes::from(vec![7; 100_000]);
+    let digest = world.blob(bytes.clone());
+    let place = harness(&world);
+    if !place.store.capabilities().read_blobs {
+        return;
+    }
+    for limit in [100_000, 100_001, u64::MAX] {
+        assert!(place.store.read(&digest, limit).await.unwrap() == bytes, "{limit}");
+    }
+    for limit in [0, 1, 99_999] {
+        fails(place.store.read(&digest, limit).await, Kind::Invalid);
+    }
+}
+
+async fn a_blob_streams_from_its_first_byte(harness: Harness) {
+    let mut world = World::default();
+    let bytes: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
+    let digest = world.blob(bytes.clone());
+    let place = harness(&world);
+    if !place.store.capabilities().read_blobs {
+        return;
+    }
+    for _ in 0..2 {
+        let mut read = Vec::new();
+        place.store.open(&digest).await.unwrap().read_to_end(&mut read).await.unwrap();
+        assert!(read == bytes);
+    }
+}
+
+async fn measuring_tells_what_is_there_in_order(harness: Harness) {
+    let mut world = World::default();
+    let good = world.blob(vec![1; 700_000]);
+    let empty = world.blob("");
+    let wrong = Digest::of(b"what it is called");
+    world.blobs.insert(wrong, "what it is".into());
+    let place = harness(&world);
+    if !place.store.capabilities().read_blobs {
+        return;
+    }
+    let progress = Progress::new();
+    let mut measured = place.store.measure(&[wrong, good, absent(), empty, good], &progress).await;
+    assert_eq!(measured.len(), 5);
+    fails(measured.remove(2), Kind::NotFound);
+    let measured: Vec<(u64, Digest)> = measured.into_iter().map(|m| m.unwrap()).map(|m| (m.size, m.digest)).collect();
+    assert_eq!(measured, [(10, Digest::of(b"what it is")), (700_000, good), (0, empty), (700_000, good)]);
+    let counts = progress.counts();
+    assert_eq!((counts.items, counts.bytes), (5, 1_400_010), "the absent one is done with, too");
+    assert!(place.store.measure(&[], &progress).await.is_empty());
+}
+
+async fn cancelled_measuring_says_so_for_the_rest(harness: Harness) {
+    let mut world = World::default();
+    let digests = [world.blob("one"), world.blob(""), absent()];
+    let place = harness(&world);
+    if !place.store.capabilities().read_blobs {
+        return;
+    }
+    let progress = Progress::new();
+    progress.cancel();
+    let measured = place.store.measure(&digests, &progress).await;
+    assert_eq!(measured.len(), 3);
+    measured.into_iter().for_each(|m| fails(m, Kind::Cancelled));
+    assert_eq!(progress.counts().items, 0);
+}
+
+async fn a_blob_is_put_only_if_it_is_what_it_says(harness: Harness) {
+    let place = harness(&World::default());
+    let store = &place.store;
+    if !store.capabilities().write {
+        return;
+    }
+    let digest = Digest::of(b"blob");
+    fails(store.put(&digest, body(b"other")).await, Kind::Corrupt);
+    assert!(!is_there(store, &digest).await && !is_there(store, &Digest::of(b"other")).await);
+    for _ in 0..2 {
+        store.put(&digest, body(b"blob")).await.unwrap();
+        assert_eq!(store.read(&digest, 4).await.unwrap(), "blob");
+    }
+    fails(store.put(&digest, body(b"other")).await, Kind::Corrupt);
+    assert_eq!(store.read(&digest, 4).await.unwrap(), "blob", "what was there stays");
+}
+
+async fn an_upload_that_breaks_off_leaves_nothing(harness: Harness) {
+    let place = harness(&World::default());
+    let store = &place.store;
+    if !store.capabilities().write {
+        return;
+    }
+    let digest = Digest::of(b"half of it");
+    let broken = breaking_off(b"half of");
+    assert!(store.put(&digest, broken).await.is_err());
+    assert!(!is_there(store, &digest).await);
+    // A writer that is never done, and whoever waits for it gives up.
+    let (_held, never) = tokio::io::duplex(16);
+    let never: BlobReader = Box::new(never);
+    let gave_up = tokio::time::timeout(std::time::Duration::from_millis(20), store.put(&digest, never)).await;
+    assert!(gave_up.is_err() && !is_there(store, &digest).await);
+    if store.capabilities().list_blobs {
+        assert!(list(store).await.is_empty());
+    }
+}
+
+/// Gives `bytes`, then an error.
+fn breaking_off(bytes: &'static [u8]) -> BlobReader {
+    struct Broken;
+    impl tokio::io::AsyncRead for Broken {
+        fn poll_read(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            _: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<std::io::Result<()>> {
+            std::task::Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+    Box::new(bytes.chain(Broken))
+}
+
+async fn publishing_needs_all_blobs(harness: Harness) {
+    let mut world = World::default();
+    let (document, layer) = (world.blob(DOCUMENT), world.blob("layer"));
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().write {
+        return;
+    }
+    fails(store.publish("new", &document, &[layer, absent()], Expected::Absent).await, Kind::Corrupt);
+    fails(store.publish("new", &absent(), &[layer], Expected::Absent).await, Kind::Corrupt);
+    assert_eq!(reference(store, "new").await, None);
+    store.publish("new", &document, &[layer], Expected::Absent).await.unwrap();
+    let new = reference(store, "new").await.unwrap();
+    assert_eq!(store.document(&new, 1000).await.unwrap(), DOCUMENT);
+}
+
+async fn publishing_minds_what_was_expected(harness: Harness) {
+    let mut world = World::default();
+    let (one, two) = (world.blob(DOCUMENT), world.blob(&b"{\"schemaVersion\":2,\"manifests\":null}"[..]));
+    world.names = vec![("tag".to_owned(), one)];
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().write {
+        return;
+    }
+    let before = reference(store, "tag").await.unwrap();
+    let version = before.version.clone().unwrap();
+    fails(store.publish("tag", &two, &[], Expected::Absent).await, Kind::Stale);
+    fails(store.publish("tag", &two, &[], Expected::Version("another".to_owned())).await, Kind::Stale);
+    fails(store.publish("new", &two, &[], Expected::Version(version.clone())).await, Kind::Stale);
+    assert_eq!(store.references().await.unwrap().items, [before], "nothing changed");
+    store.publish("tag", &two, &[], Expected::Version(version.clone())).await.unwrap();
+    let after = reference(store, "tag").await.unwrap();
+    assert_ne!(after.version, Some(version));
+}
+
+async fn removing_is_idempotent_and_minds_the_version(harness: Harness) {
+    let mut world = World::default();
+    world.names = vec![("tag".to_owned(), world.blob(DOCUMENT)), ("other".to_owned(), world.blob("{}"))];
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().remove {
+        return;
+    }
+    let version = reference(store, "tag").await.unwrap().version.unwrap();
+    fails(store.remove("tag", "another").await, Kind::Stale);
+    assert!(reference(store, "tag").await.is_some());
+    for _ in 0..2 {
+        store.remove("tag", &version).await.unwrap();
+        assert_eq!(reference_names(&**store).await, ["other"]);
+    }
+}
+
+async fn hiding_can_be_undone(harness: Harness) {
+    let mut world = World::default();
+    let (hidden, left) = (world.blob("hidden"), world.blob("left"));
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().hide {
+        return;
+    }
+    for _ in 0..2 {
+        store.hide(&[hidden, absent()]).await.unwrap();
+        assert!(!is_there(store, &hidden).await && is_there(store, &left).await);
+    }
+    fails(store.read(&hidden, 10).await, Kind::NotFound);
+    if store.capabilities().list_blobs {
+        assert_eq!(list(store).await.into_keys().collect::<Vec<_>>(), [left]);
+    }
+    if store.capabilities().write {
+        fails(store.publish("new", &left, &[hidden], Expected::Absent).await, Kind::Corrupt);
+    }
+    for _ in 0..2 {
+        store.restore(&[hidden, absent()]).await.unwrap();
+        assert_eq!(store.read(&hidden, 10).await.unwrap(), "hidden");
+    }
+}
+
+async fn restoring_leaves_what_was_written_again(harness: Harness) {
+    let mut world = World::default();
+    let digest = world.blob("again");
+    let place = harness(&world);
+    let store = &place.store;
+    if !(store.capabilities().hide && store.capabilities().write) {
+        return;
+    }
+    store.hide(&[digest]).await.unwrap();
+    store.put(&digest, body(b"again")).await.unwrap();
+    assert!(is_there(store, &digest).await, "a writer that missed it brings it back");
+    store.restore(&[digest]).await.unwrap();
+    assert_eq!(store.read(&digest, 10).await.unwrap(), "again");
+}
+
+async fn usage_is_sorted(harness: Harness) {
+    let record = |id: &str| UsageRecord {
+        id: id.to_owned(),
+        parents: Vec::new(),
+        kind: "regular".to_owned(),
+        description: String::new(),
+        bytes: 1,
+        created: None,
+        last_used: None,
+        uses: 0,
+        in_use: false,
+        mutable: false,
+        shared: false,
+    };
+    let place = harness(&World { usage: ["c", "a", "b"].map(record).to_vec(), ..World::default() });
+    if !place.store.capabilities().usage {
+        return;
+    }
+    let ids: Vec<String> = place.store.usage().await.unwrap().into_iter().map(|r| r.id).collect();
+    assert_eq!(ids, ["a", "b", "c"]);
+}

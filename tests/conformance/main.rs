@@ -1,0 +1,110 @@
+//! Holds every backend to the contract written in `src/store/mod.rs`. One run goes over the whole catalog and the
+//! reference store; every case runs for every backend, and what a backend claims to be able to do decides how.
+//!
+//! A new backend needs one line in `HARNESSES`: how a place of its kind is filled with a [`World`].
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cases;
+
+use bytes::Bytes;
+use cachedeck::model::digest::Digest;
+use cachedeck::model::location::Location;
+use cachedeck::model::usage::UsageRecord;
+use cachedeck::store::memory::Memory;
+use cachedeck::store::{Store, catalog};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a place holds before a case begins.
+#[derive(Clone, Default)]
+pub struct World {
+    /// Blobs, by the digest they are stored under, right or wrong.
+    pub blobs: BTreeMap<Digest, Bytes>,
+    /// Names and what they lead to.
+    pub names: Vec<(String, Digest)>,
+    /// A builder's records.
+    pub usage: Vec<UsageRecord>,
+}
+
+impl World {
+    /// Adds a blob under the digest it has.
+    pub fn blob(&mut self, bytes: impl Into<Bytes>) -> Digest {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        self.blobs.insert(digest, bytes);
+        digest
+    }
+}
+
+/// A place that holds a world, as long as this lives.
+pub struct Place {
+    /// The place, opened.
+    pub store: Arc<dyn Store>,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// Makes places of one kind.
+type Harness = fn(&World) -> Place;
+
+/// `memory` is in no catalog: nobody's cache lives there.
+const HARNESSES: &[(&str, Harness)] = &[("memory", memory), ("local", local)];
+
+fn memory(world: &World) -> Place {
+    let store = Memory::new(Location::new("memory"));
+    world.blobs.iter().for_each(|(digest, bytes)| store.insert_as(*digest, bytes.clone()));
+    world.names.iter().for_each(|(name, digest)| store.name(name, *digest));
+    store.set_usage(world.usage.clone());
+    Place { store: Arc::new(store), _keep: Box::new(()) }
+}
+
+fn local(world: &World) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    write_layout(folder.path(), world);
+    let store = catalog::open(&Location::local_dir(folder.path().to_str().unwrap())).unwrap();
+    Place { store, _keep: Box::new(folder) }
+}
+
+fn write_layout(folder: &Path, world: &World) {
+    let blobs = folder.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    world.blobs.iter().for_each(|(digest, bytes)| std::fs::write(blobs.join(digest.hex()), bytes).unwrap());
+    let entry = |(name, digest): &(String, Digest)| {
+        serde_json::json!({
+            "digest": digest,
+            "size": world.blobs.get(digest).map_or(0, Bytes::len),
+            "annotations": { "org.opencontainers.image.ref.name": name },
+        })
+    };
+    let manifests: Vec<_> = world.names.iter().map(entry).collect();
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": manifests });
+    std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+}
+
+#[test]
+fn every_backend_has_a_harness() {
+    for kind in catalog::types() {
+        assert!(HARNESSES.iter().any(|(name, _)| *name == kind), "no harness for {kind}: add one to HARNESSES");
+    }
+    for (name, harness) in HARNESSES {
+        assert_eq!(harness(&World::default()).store.location().kind(), *name);
+    }
+}
+
+#[test]
+fn run_all() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut failed = Vec::new();
+    for (backend, harness) in HARNESSES {
+        for (name, case) in cases::ALL {
+            // On a task of its own, so that one failing case does not hide those after it.
+            let ended = runtime.block_on(async { tokio::spawn(case(*harness)).await });
+            if ended.is_err() {
+                failed.push(format!("{backend}: {name}"));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "the contract is broken, see above:\n{}", failed.join("\n"));
+}
