@@ -194,7 +194,7 @@ fn a_bad_entry_of_an_index_hides_no_other() {
         &format!(r#"["{A}",3]"#),
         &format!(r#"{{"digest":"{A}"}}"#),
         &format!(r#"{{"digest":"{A}","size":-3}}"#),
-        &format!(r#"{{"digest":"sha256:../../etc/passwd","size":3}}"#),
+        r#"{"digest":"sha256:../../etc/passwd","size":3}"#,
         &format!(r#"{{"digest":"{A}","size":3,"annotations":{{"org.opencontainers.image.ref.name":5}}}}"#),
         &format!(r#"{{"digest":"{A}","digest":"{B}","size":3}}"#),
     ]
