@@ -268,3 +268,6 @@ fn unique_bytes(cache: &Cache, layers: impl IntoIterator<Item = usize>) -> (u64,
     }
     (bytes, seen)
 }
+
+#[cfg(test)]
+mod tests;
