@@ -41,7 +41,7 @@ fuzz SECONDS="60":
 
 # Draws the pictures in screenshots/ again, from the fixtures.
 screenshots:
-    CACHEDECK_SCREENSHOTS=write cargo test --locked --test screenshots
+    CACHEDECK_SCREENSHOTS=write cargo test --locked --test tui screenshots
 
 # Makes the cache that `cachedeck demo` opens again.
 demo-asset:

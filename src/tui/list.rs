@@ -113,7 +113,11 @@ impl<K: Copy + Eq + Hash> List<K> {
     /// `3/1000`, with how many were filtered away.
     pub fn position(&self) -> String {
         let position = position(self.state.selected(), self.len());
-        if self.len() == self.total { position } else { format!("{position} of {}", self.total) }
+        match self.len() {
+            len if len == self.total => position,
+            0 => format!("0 of {}", self.total),
+            _ => format!("{position} of {}", self.total),
+        }
     }
 
     /// Puts the cursor on the thing known by `key` now or as soon as it is there.

@@ -253,7 +253,9 @@ impl Run {
                 return;
             }
             // Signs that reach both sides are one shape over the whole run; others stand in each cell.
-            let (count, wide) = if l == 0.0 && r == 1.0 { (1, width) } else { (self.cells, (r - l) * CELL.0) };
+            // A full one laps over what follows it a little, or a seam shows where they meet.
+            let lap = if b - t > 0.5 && strength == 1.0 { 0.3 } else { 0.0 };
+            let (count, wide) = if l == 0.0 && r == 1.0 { (1, width + lap) } else { (self.cells, (r - l) * CELL.0) };
             for n in 0..count {
                 let _ = writeln!(
                     out,
@@ -306,7 +308,7 @@ mod tests {
         let svg = svg(&buffer, Background::Dark);
         assert!(svg.contains(">a&lt;b</text>"));
         assert!(svg.contains("x=\"43.6\"") && svg.contains(">日</text>"), "{svg}");
-        assert!(svg.contains("width=\"16.8\""), "two full blocks are one shape");
+        assert!(svg.contains("width=\"17.1\""), "two full blocks are one shape");
         assert_eq!(svg.matches("<svg").count(), 1);
     }
 

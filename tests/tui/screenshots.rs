@@ -25,6 +25,7 @@ const PICTURES: &[Picture] = &[
     picture("raw", "enter ] ] ]"),
     picture("versions", "enter ] ] ] ]"),
     picture("diff", "/ 'v1.1 enter m esc g g D"),
+    picture("files", "enter j j j j j j enter = j j j j j j j j j j"),
     picture("blobs", "g b"),
     picture("findings", "V d g v"),
     picture("help", "?"),
