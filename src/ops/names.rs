@@ -95,6 +95,7 @@ impl StepNames {
         self.by_time.is_empty()
     }
 }
+
 /// A step as its Dockerfile has it, from how BuildKit describes what it made.
 fn step_of(description: &str) -> Arc<str> {
     if let Some(command) = description.strip_prefix(EXEC) {
@@ -125,5 +126,85 @@ mod tests {
         ] {
             assert_eq!(&*step_of(description), step);
         }
+    }
+
+    fn record(description: &str, kind: &str, created: &str) -> UsageRecord {
+        UsageRecord {
+            id: "x".to_owned(),
+            parents: Vec::new(),
+            kind: kind.to_owned(),
+            description: description.to_owned(),
+            bytes: 0,
+            created: created.parse().ok(),
+            last_used: None,
+            uses: 0,
+            in_use: false,
+            mutable: false,
+            shared: false,
+        }
+    }
+
+    fn layer(created: &str, history: Option<&str>) -> Layer {
+        Layer {
+            blob: crate::model::digest::Digest::of(b""),
+            parent: None,
+            size: None,
+            compression: crate::model::cache::Compression::Gzip,
+            media_type: "".into(),
+            diff_id: None,
+            created: created.parse().ok(),
+            platform: None,
+            history: history.map(Into::into),
+        }
+    }
+
+    fn named(names: &StepNames, created: &str) -> Option<String> {
+        names.of(&layer(created, None)).map(|n| n.step.to_string())
+    }
+
+    #[test]
+    fn times_match_to_the_nanosecond() {
+        let names = StepNames::from_usage(&[record("COPY a b", "regular", "2026-01-01T00:00:00.000000001Z")]);
+        assert_eq!(named(&names, "2026-01-01T00:00:00.000000001Z").as_deref(), Some("COPY a b"));
+        assert_eq!(named(&names, "2026-01-01T01:00:00.000000001+01:00").as_deref(), Some("COPY a b"));
+        assert_eq!(named(&names, "2026-01-01T00:00:00.000000002Z"), None);
+        assert_eq!(named(&names, "no time"), None);
+    }
+
+    #[test]
+    fn an_image_names_its_own_layers() {
+        let time = "2026-01-01T00:00:00Z";
+        let names = StepNames::from_usage(&[record("from the builder", "regular", time)]);
+        let of = |history| names.of(&layer(time, history)).unwrap();
+        assert_eq!((&*of(Some("RUN x")).step, of(Some("RUN x")).source), ("RUN x", Source::History));
+        assert_eq!(of(None).source, Source::Usage);
+    }
+
+    #[test]
+    fn what_is_not_sure_is_no_name() {
+        let (one, two, three) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z", "2026-01-01T00:00:03Z");
+        let names = StepNames::from_usage(&[
+            record("a", "regular", one),
+            record("b", "regular", one),
+            record("a", "regular", one),
+            record("same", "regular", two),
+            record("same", "regular", two),
+            record("a mount", "exec.cachemount", three),
+            record("", "regular", three),
+            record("never made", "regular", "0001"),
+        ]);
+        assert_eq!(
+            (named(&names, one), named(&names, two).as_deref(), named(&names, three)),
+            (None, Some("same"), None)
+        );
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn of_several_builders_the_first_is_believed() {
+        let (one, two) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z");
+        let mut names = StepNames::from_usage(&[record("first", "regular", one)]);
+        names.extend(StepNames::from_usage(&[record("other", "regular", one), record("more", "", two)]));
+        assert_eq!((named(&names, one).as_deref(), named(&names, two).as_deref()), (Some("first"), Some("more")));
     }
 }

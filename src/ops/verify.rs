@@ -144,3 +144,125 @@ fn missing(inventory: &Inventory, blob: &Blob) -> Finding {
     let message = format!("{} blob {} is missing; needed by {}{more}", blob.role.name(), blob.digest, names.join(", "));
     Finding::new(Problem::BlobMissing, Some(blob.digest), message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::finding::Severity;
+    use crate::ops::load::load;
+    use crate::store::memory::Memory;
+
+    struct Place {
+        store: Arc<dyn Store>,
+        inventory: Inventory,
+    }
+
+    fn wait<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(work)
+    }
+
+    /// A cache of two layers, of which each claims to be `longer` than it is, after `damage`.
+    fn place(longer: usize, damage: impl Fn(&Memory)) -> Place {
+        let store = Memory::new("type=local,src=memory".parse().unwrap());
+        let layers = [store.insert("one"), store.insert("two")];
+        let entries = layers.map(|d| format!(r#"{{"blob":"{d}","parent":-1}}"#)).join(",");
+        let config = format!(r#"{{"layers":[{entries}],"records":[]}}"#);
+        let pointer = format!(
+            r#"{{"mediaType":"application/vnd.buildkit.cacheconfig.v0","digest":"{}","size":{}}}"#,
+            store.insert(config.clone()),
+            config.len()
+        );
+        let listed = layers.map(|d| format!(r#"{{"digest":"{d}","size":{}}}"#, 3 + longer)).join(",");
+        let manifest = format!(r#"{{"schemaVersion":2,"config":{pointer},"layers":[{listed}]}}"#);
+        store.name("latest", store.insert(manifest));
+        damage(&store);
+        let store: Arc<dyn Store> = Arc::new(store);
+        let inventory = wait(load(&store, &Progress::new())).unwrap();
+        Place { store, inventory }
+    }
+
+    impl Place {
+        fn verify(&self, level: Level) -> Report {
+            wait(verify(&self.store, &self.inventory, level, &Progress::new())).unwrap()
+        }
+
+        fn problems(&self, level: Level) -> Vec<Problem> {
+            self.verify(level).findings.iter().map(|f| f.problem).collect()
+        }
+    }
+
+    const LEVELS: [Level; 3] = [Level::Exists, Level::Size, Level::Digest];
+
+    #[test]
+    fn what_is_sound_has_no_findings() {
+        let place = place(0, |_| ());
+        for level in LEVELS {
+            let report = place.verify(level);
+            assert_eq!((report.findings.as_slice(), report.blobs), ([].as_slice(), 4));
+            let read = if level == Level::Digest { place.inventory.usage.bytes } else { 0 };
+            assert_eq!(report.hashed_bytes, read);
+        }
+    }
+
+    #[test]
+    fn each_level_sees_what_those_before_it_do_not() {
+        let lost = place(0, |s| s.lose(&Digest::of(b"one")));
+        assert_eq!(LEVELS.map(|l| lost.problems(l)), [(); 3].map(|()| vec![Problem::BlobMissing]));
+        let message = &lost.verify(Level::Exists).findings[0].message;
+        assert!(message.contains("layer blob sha256:") && message.ends_with("needed by latest"), "{message}");
+
+        let short = place(1, |_| ());
+        assert_eq!(LEVELS.map(|l| short.problems(l).len()), [0, 2, 2]);
+        assert_eq!(short.problems(Level::Size), [Problem::WrongSize, Problem::WrongSize]);
+
+        let other = place(0, |s| s.insert_as(Digest::of(b"one"), "eno"));
+        assert_eq!(LEVELS.map(|l| other.problems(l)), [vec![], vec![], vec![Problem::WrongDigest]]);
+    }
+
+    #[test]
+    fn blobs_that_nothing_needs_are_hashed_too() {
+        let claimed = Digest::of(b"claimed");
+        let place = place(0, |s| s.insert_as(claimed, "nobody's"));
+        let report = place.verify(Level::Digest);
+        assert_eq!((report.findings[0].problem, report.findings[0].digest), (Problem::WrongDigest, Some(claimed)));
+    }
+
+    #[test]
+    fn the_worst_comes_first_and_each_once() {
+        let place = place(1, |s| {
+            s.lose(&Digest::of(b"one"));
+            s.name("nothing", Digest::of(b"nothing"));
+            s.insert_as(Digest::of(b"claimed"), r#"{"schemaVersion":2}"#);
+        });
+        let report = place.verify(Level::Digest);
+        assert!(report.findings.is_sorted_by_key(|f| std::cmp::Reverse(f.severity)));
+        let mut once = report.findings.clone();
+        once.dedup();
+        assert_eq!(once.len(), report.findings.len());
+        assert_eq!(report.findings[0].severity, Severity::Error);
+    }
+
+    #[test]
+    fn what_goes_away_meanwhile_has_changed() {
+        let store = Arc::new(Memory::new("type=local,src=memory".parse().unwrap()));
+        let orphan = store.insert("nobody's");
+        let seen: Arc<dyn Store> = store.clone();
+        let inventory = wait(load(&seen, &Progress::new())).unwrap();
+        store.lose(&orphan);
+        let place = Place { store: seen, inventory };
+        assert_eq!(place.problems(Level::Digest), [Problem::Changed]);
+        assert_eq!(place.problems(Level::Size), []);
+    }
+
+    #[test]
+    fn progress_ends_at_all_of_it_and_stopping_stops() {
+        let place = place(0, |_| ());
+        let progress = Progress::new();
+        wait(verify(&place.store, &place.inventory, Level::Digest, &progress)).unwrap();
+        let counts = progress.counts();
+        assert_eq!((counts.items, counts.bytes), (counts.items_total, counts.bytes_total));
+        progress.cancel();
+        let stopped = wait(verify(&place.store, &place.inventory, Level::Digest, &progress));
+        assert_eq!(stopped.unwrap_err().kind(), Kind::Cancelled);
+    }
+}

@@ -3,6 +3,8 @@
 mod assemble;
 mod decode;
 mod table;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use crate::error::{Error, Kind, Result};
