@@ -395,8 +395,11 @@ fn a_place_without_lists_cannot_make_it_ask_for_ever() {
     assert!(!found.complete);
 }
 
-/// What a folder of caches is made of: versions over blobs 0..12, which of them have names, and blobs taken away.
-fn places() -> impl Strategy<Value = (Vec<(BTreeSet<usize>, bool)>, BTreeSet<usize>, BTreeSet<usize>)> {
+type Blobs = BTreeSet<usize>;
+
+/// What a folder of caches is made of: versions over blobs 0..12 and whether they have a name, blobs beside them, and blobs
+/// taken away.
+fn places() -> impl Strategy<Value = (Vec<(Blobs, bool)>, Blobs, Blobs)> {
     let version = (prop::collection::btree_set(0..12usize, 1..6), any::<bool>());
     let some = || prop::collection::btree_set(0..12usize, 0..4);
     (prop::collection::vec(version, 0..6), some(), some())
