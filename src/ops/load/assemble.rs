@@ -48,7 +48,7 @@ fn roots(references: &References) -> BTreeMap<Digest, Version> {
 
 /// Everything of a location.
 pub fn inventory(location: Location, references: References, seen: Seen) -> Inventory {
-    let Seen { mut decoded, blobs, listing } = seen;
+    let Seen { mut decoded, blobs, listing, changed: _ } = seen;
     let roots = roots(&references);
     let below: HashSet<Digest> =
         decoded.manifests.values().flat_map(|m| m.envelope.descriptors()).map(|d| d.digest).collect();

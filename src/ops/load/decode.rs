@@ -102,9 +102,10 @@ impl Decoded {
         (self.configs.contains_key(digest) || self.images.contains_key(digest)).then_some(Role::Config)
     }
 
-    /// Documents that were asked for and are not there.
-    pub fn absent(&self) -> HashSet<Digest> {
-        self.failed.iter().filter(|(_, e)| e.kind() == Kind::NotFound).map(|(digest, _)| *digest).collect()
+    /// Documents that were asked for and are not there, and that nothing else brought.
+    pub fn absent(&self) -> impl Iterator<Item = Digest> {
+        let absent = self.failed.iter().filter(|(_, e)| e.kind() == Kind::NotFound).map(|(digest, _)| *digest);
+        absent.filter(|digest| !self.has(digest))
     }
 
     /// Remembers why a document is not here.
@@ -112,13 +113,14 @@ impl Decoded {
         self.failed.insert(digest, error);
     }
 
+    /// Whether this document was read.
+    fn has(&self, digest: &Digest) -> bool {
+        self.role(digest).is_some() || self.others.contains(digest)
+    }
+
     /// Whether something is known of this document, good or bad.
     fn knows(&self, digest: &Digest) -> bool {
-        self.manifests.contains_key(digest)
-            || self.configs.contains_key(digest)
-            || self.images.contains_key(digest)
-            || self.others.contains(digest)
-            || self.failed.contains_key(digest)
+        self.has(digest) || self.failed.contains_key(digest)
     }
 
     /// Documents that envelopes point to and of which nothing is known yet.

@@ -47,22 +47,47 @@ pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Op
     for attempt in 1.. {
         let found = found.clone().filter(|_| attempt == 1);
         let seen = look(store, &references, progress, found).await?;
-        let now = store.references().await?;
-        let changed = now.items != references.items;
-        if changed && attempt < TRIES {
-            references = now;
-            continue;
+        // Names that can be read no more have changed, too: what was seen under them still stands.
+        let now = store.references().await.ok();
+        let changed = seen.changed || now.as_ref().is_none_or(|now| now.items != references.items);
+        if !changed || attempt == TRIES {
+            let (location, names) = (store.location().clone(), references.clone());
+            let mut inventory = blocking(move || Ok(assemble::inventory(location, names, seen))).await?;
+            if !changed && !has_moved(store, &inventory).await {
+                return Ok(inventory);
+            }
+            if attempt == TRIES {
+                let message = "a build changed the location each time it was read".to_owned();
+                inventory.warnings.push(Finding::new(Problem::Changed, None, message));
+                inventory.complete = false;
+                return Ok(inventory);
+            }
         }
-        let location = store.location().clone();
-        let mut inventory = blocking(move || Ok(assemble::inventory(location, references, seen))).await?;
-        if changed {
-            let message = "a build changed the location each time it was read".to_owned();
-            inventory.warnings.push(Finding::new(Problem::Changed, None, message));
-            inventory.complete = false;
-        }
-        return Ok(inventory);
+        references = now.unwrap_or(references);
     }
     Err(Error::new(Kind::Internal, "reading a location ended without a result"))
+}
+
+/// Whether what was missing when blobs were listed is there by now, or what needs it is gone. A build writes layers before
+/// the version that needs them, and a listing that takes a while may catch the one without the other.
+async fn has_moved(store: &Arc<dyn Store>, inventory: &Inventory) -> bool {
+    if !store.capabilities().list_blobs {
+        return false;
+    }
+    let broken = || inventory.indexes.iter().filter(|i| !i.missing.is_empty());
+    let missing: HashSet<Digest> = broken().flat_map(|i| &i.missing).copied().collect();
+    let versions: Vec<Digest> = broken().map(|i| i.digest).filter(|d| !missing.contains(d)).collect();
+    let came = futures::stream::iter(missing).map(|digest| async move { store.stat(&digest).await.is_ok() });
+    let went = futures::stream::iter(versions)
+        .map(|digest| async move { store.stat(&digest).await.is_err_and(|e| e.kind() == Kind::NotFound) });
+    // Versions last: whoever collects takes them away before their layers.
+    let mut changes = came.buffer_unordered(PARALLEL).chain(went.buffer_unordered(PARALLEL));
+    while let Some(changed) = changes.next().await {
+        if changed {
+            return true;
+        }
+    }
+    false
 }
 
 /// All that was seen of a location in one pass.
@@ -71,6 +96,8 @@ struct Seen {
     blobs: Vec<BlobEntry>,
     /// `None` where the backend can't list blobs: then none can be called orphan.
     listing: Option<Listing>,
+    /// Whether something went away between being listed and being read.
+    changed: bool,
 }
 
 async fn look(
@@ -79,7 +106,7 @@ async fn look(
     progress: &Progress,
     found: Option<Found>,
 ) -> Result<Seen> {
-    let mut seen = Seen { decoded: Decoded::default(), blobs: Vec::new(), listing: None };
+    let mut seen = Seen { decoded: Decoded::default(), blobs: Vec::new(), listing: None, changed: false };
     // What names lead to comes first: that is what people look for.
     let named = references.items.iter().filter_map(|r| r.digest).collect();
     fetch(store, &mut seen.decoded, named, progress).await?;
@@ -131,6 +158,7 @@ async fn look(
         }
         fetch(store, &mut seen.decoded, wanted, progress).await?;
     }
+    seen.changed = present.is_some_and(|present| seen.decoded.absent().any(|digest| present.contains(&digest)));
     Ok(seen)
 }
 

@@ -31,7 +31,7 @@ impl Table {
             })
             .collect();
         let at = blobs.iter().enumerate().map(|(at, b)| (b.digest, at)).collect();
-        Self { blobs, at, absent: (!listed).then(|| decoded.absent()) }
+        Self { blobs, at, absent: (!listed).then(|| decoded.absent().collect()) }
     }
 
     /// Whether an index that was counted needs it.

@@ -227,6 +227,8 @@ impl Store for Local {
 
     async fn references(&self) -> Result<References> {
         let mut tries = 0;
+        let written = || self.folder.stat(&self.folder.root, "index.json").ok().and_then(|s| modified(&s));
+        let before = written();
         loop {
             let folder = self.folder.clone();
             let read = blocking(move || folder.references()).await;
@@ -239,6 +241,10 @@ impl Store for Local {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
+            }
+            if torn && written() != before {
+                let what = format!("{} is being written all the time", self.folder.path.join("index.json").display());
+                return Err(Error::new(Kind::Busy, what).with_hint("look again once the build that writes it is done"));
             }
             let without = |what: &str| {
                 let message = format!("{} has {what} index.json, so no version has a tag", self.folder.path.display());
