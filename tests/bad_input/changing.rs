@@ -1,11 +1,14 @@
 //! A folder that a build writes to while it is read.
 
 use super::*;
+use crate::tampered::Tampered;
 use cachedeck::error::Kind;
+use cachedeck::store::BlobEntry;
+use cachedeck::store::memory::Memory;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Loads that have to end while the writer is at it, and the most rounds that it makes.
-const LOADS: usize = 40;
+const LOADS: usize = 100;
 const ROUNDS: usize = 100_000;
 
 /// Exports and collects as BuildKit does: blobs, each renamed into place, then the config, then the manifest, then
@@ -103,4 +106,100 @@ fn what_is_told_of_a_changing_folder_is_right_or_says_so() {
     assert!(inventory.complete && inventory.warnings.is_empty());
     let [index] = inventory.indexes.as_slice() else { panic!("{} versions", inventory.indexes.len()) };
     assert_eq!((index.digest, inventory.usage.blobs, inventory.usage.orphan_blobs), (last[0], 5, 0));
+}
+
+/// A cache of one version in memory: its manifest, config and layer.
+fn small() -> (Memory, [Digest; 3]) {
+    let memory = Memory::new(Location::new("memory"));
+    let layer = memory.insert("layer");
+    let text = json!({ "layers": [{ "blob": layer, "parent": -1 }], "records": [] }).to_string();
+    let config = memory.insert(text.clone());
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": { "mediaType": CACHE_CONFIG, "digest": config, "size": text.len() },
+        "layers": [{ "mediaType": LAYER, "digest": layer, "size": 5 }],
+    });
+    let manifest = memory.insert(manifest.to_string());
+    (memory, [manifest, config, layer])
+}
+
+/// What is made of a store, and how often its blobs were listed.
+fn load_from(store: Tampered) -> (Inventory, usize) {
+    let store = Arc::new(store);
+    let opened: Arc<dyn Store> = store.clone();
+    let inventory = in_time(move || async move { load::load(&opened, &Progress::new()).await.unwrap() });
+    (inventory, store.listings.load(Ordering::Relaxed))
+}
+
+#[track_caller]
+fn sound(inventory: &Inventory, versions: usize) {
+    assert!(inventory.complete && inventory.warnings.is_empty(), "{:?}", inventory.warnings);
+    assert!(inventory.indexes.len() == versions && inventory.indexes.iter().all(CacheIndex::is_sound));
+}
+
+#[test]
+fn a_folder_that_keeps_still_is_listed_once() {
+    let (memory, [manifest, ..]) = small();
+    memory.name("latest", manifest);
+    let (inventory, listings) = load_from(Tampered::new(memory));
+    sound(&inventory, 1);
+    assert_eq!(listings, 1);
+    // Nor does real damage cause more than a look at what is missing.
+    let (memory, [_, _, layer]) = small();
+    memory.lose(&layer);
+    let (inventory, listings) = load_from(Tampered::new(memory));
+    assert_eq!((inventory.indexes[0].missing.as_slice(), inventory.complete, listings), ([layer].as_slice(), true, 1));
+}
+
+#[test]
+fn a_version_listed_before_its_layer_is_looked_at_again() {
+    let (memory, [_, _, layer]) = small();
+    let late = move |number, entry: BlobEntry| Some(entry).filter(|e| number > 1 || e.digest != layer);
+    let (inventory, listings) = load_from(Tampered::new(memory).listing(late));
+    sound(&inventory, 1);
+    assert_eq!(listings, 2);
+}
+
+#[test]
+fn a_version_collected_while_listed_is_not_damage() {
+    let (memory, [manifest, _, layer]) = small();
+    memory.lose(&layer);
+    let collect = move |_, memory: &Memory| memory.lose(&manifest);
+    let (inventory, listings) = load_from(Tampered::new(memory).changing(collect));
+    sound(&inventory, 0);
+    assert_eq!(listings, 2);
+}
+
+#[test]
+fn a_config_that_goes_between_listing_and_reading_is_looked_at_again() {
+    let (memory, [manifest, config, layer]) = small();
+    memory.name("latest", manifest);
+    let unread = move |_, mut entry: BlobEntry| {
+        entry.document = entry.document.filter(|_| entry.digest != config);
+        Some(entry)
+    };
+    let lose = move |number, memory: &Memory| {
+        if number == 1 {
+            memory.lose(&config);
+        }
+    };
+    let (inventory, listings) = load_from(Tampered::new(memory).listing(unread).changing(lose));
+    let index = tagged(&inventory, "latest");
+    assert_eq!((index.missing.as_slice(), &index.cache, listings), ([config].as_slice(), &None, 2));
+    assert!(!index.missing.contains(&layer) && index.findings.is_empty());
+}
+
+#[test]
+fn what_changes_each_time_is_shown_and_said() {
+    let (memory, [manifest, _, layer]) = small();
+    memory.name("latest", manifest);
+    let renamed = |number: usize, memory: &Memory| memory.name(&format!("tag{number}"), Digest::of(b"other"));
+    let (other, _) = small();
+    let never = move |_, entry: BlobEntry| Some(entry).filter(|e| e.digest != layer);
+    for store in [Tampered::new(memory).changing(renamed), Tampered::new(other).listing(never)] {
+        let (inventory, listings) = load_from(store);
+        assert_eq!((listings, inventory.complete), (3, false));
+        says(&inventory.warnings, Problem::Changed, "a build changed the location");
+        assert!(inventory.version(&manifest).is_some_and(|v| v.cache.is_some()), "what was seen is shown");
+    }
 }

@@ -12,6 +12,7 @@ mod documents;
 mod fixtures;
 mod folder;
 mod graphs;
+mod tampered;
 mod unreadable;
 
 use cachedeck::error::Result;

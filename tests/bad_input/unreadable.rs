@@ -2,67 +2,10 @@
 //! not stop, by a store that refuses.
 
 use super::*;
-use async_trait::async_trait;
-use bytes::Bytes;
-use cachedeck::error::{Error, Kind};
+use crate::tampered::Tampered;
+use cachedeck::error::Kind;
 use cachedeck::store::memory::Memory;
-use cachedeck::store::{BlobEntry, BlobReader, Capabilities, Listing, Opaque, Reference, References};
 use std::os::unix::fs::PermissionsExt as _;
-use tokio::sync::mpsc::Sender;
-
-/// A store one of whose blobs can't be read.
-struct Refusing {
-    inside: Memory,
-    refused: Digest,
-    kind: Kind,
-}
-
-impl Refusing {
-    fn check(&self, digest: &Digest) -> Result<()> {
-        match *digest == self.refused {
-            true => Err(Error::new(self.kind, format!("reading blob {digest}: refused"))),
-            false => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Refusing {
-    fn location(&self) -> &Location {
-        self.inside.location()
-    }
-    fn capabilities(&self) -> Capabilities {
-        self.inside.capabilities()
-    }
-    async fn references(&self) -> Result<References> {
-        self.inside.references().await
-    }
-    async fn document(&self, reference: &Reference, limit: u64) -> Result<Bytes> {
-        self.inside.document(reference, limit).await
-    }
-    async fn blobs(
-        &self,
-        progress: &Progress,
-        opaque: &Arc<Opaque>,
-        batches: Sender<Vec<BlobEntry>>,
-    ) -> Result<Listing> {
-        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Vec<BlobEntry>>(1);
-        let hide = async {
-            while let Some(mut batch) = receiver.recv().await {
-                batch.iter_mut().filter(|b| b.digest == self.refused).for_each(|b| b.document = None);
-                batches.send(batch).await.unwrap();
-            }
-        };
-        tokio::join!(self.inside.blobs(progress, opaque, sender), hide).0
-    }
-    async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
-        self.inside.stat(digest).await
-    }
-    async fn open(&self, digest: &Digest) -> Result<BlobReader> {
-        self.check(digest)?;
-        self.inside.open(digest).await
-    }
-}
 
 /// The versions of the fixture, in a store that refuses one blob of the first.
 fn refusing(kind: Kind, pick: fn(&CacheIndex) -> Digest) -> (Inventory, Inventory, Vec<Finding>) {
@@ -71,7 +14,7 @@ fn refusing(kind: Kind, pick: fn(&CacheIndex) -> Digest) -> (Inventory, Inventor
     let inside = Memory::new(Location::new("memory"));
     before.blobs.iter().for_each(|b| inside.insert_as(b.digest, fs::read(folder.blob_path(&b.digest)).unwrap()));
     before.indexes.iter().for_each(|i| i.tags.iter().for_each(|tag| inside.name(tag, i.digest)));
-    let store: Arc<dyn Store> = Arc::new(Refusing { inside, refused: pick(&before.indexes[0]), kind });
+    let store: Arc<dyn Store> = Arc::new(Tampered::new(inside).refusing(pick(&before.indexes[0]), kind));
     let (inventory, findings) = in_time(move || async move {
         let inventory = load::load(&store, &Progress::new()).await.unwrap();
         let report = verify::verify(&store, &inventory, Level::Digest, &Progress::new()).await.unwrap();
