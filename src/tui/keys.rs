@@ -185,6 +185,24 @@ pub enum Action {
     Tour,
 }
 
+impl Action {
+    /// How many rows a moving action goes down, where `page` rows fit on the screen; `None` if it moves nothing.
+    pub fn distance(self, page: usize) -> Option<isize> {
+        let page = page as isize;
+        match self {
+            Action::Up => Some(-1),
+            Action::Down => Some(1),
+            Action::HalfUp => Some(-(page / 2).max(1)),
+            Action::HalfDown => Some((page / 2).max(1)),
+            Action::PageUp => Some(-page),
+            Action::PageDown => Some(page),
+            Action::Top => Some(isize::MIN + 1),
+            Action::Bottom => Some(isize::MAX),
+            _ => None,
+        }
+    }
+}
+
 /// What the keys pressed so far mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {

@@ -18,8 +18,8 @@ pub struct List<K> {
     pub state: TableState,
     /// Source rows that are shown, in order.
     shown: Vec<u32>,
-    /// Source rows there are.
-    total: usize,
+    /// What each source row is known by.
+    keys: Vec<K>,
     cursor: Option<K>,
     marks: HashSet<K>,
     /// Where a range of marks began.
@@ -53,7 +53,7 @@ impl<K: Copy + Eq + Hash> List<K> {
         List {
             state: TableState::default(),
             shown: Vec::new(),
-            total: 0,
+            keys: Vec::new(),
             cursor: None,
             marks: HashSet::new(),
             anchor: None,
@@ -76,10 +76,10 @@ impl<K: Copy + Eq + Hash> List<K> {
             let order = (source.order)(by, a as usize, b as usize);
             (if down { order.reverse() } else { order }).then(a.cmp(&b))
         });
-        self.total = source.len;
+        self.keys = (0..source.len).map(|n| (source.key)(n)).collect();
         self.anchor = None;
         if let Some(cursor) = self.cursor {
-            let at = self.shown.iter().position(|&n| (source.key)(n as usize) == cursor);
+            let at = self.shown.iter().position(|&n| self.keys[n as usize] == cursor);
             self.state.select(at.unwrap_or(self.state.selected()));
         }
         self.state.step(0, self.shown.len());
@@ -105,18 +105,13 @@ impl<K: Copy + Eq + Hash> List<K> {
         self.shown.is_empty()
     }
 
-    /// Source rows shown, in order.
-    pub fn rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.shown.iter().map(|&n| n as usize)
-    }
-
     /// `3/1000`, with how many were filtered away.
     pub fn position(&self) -> String {
         let position = position(self.state.selected(), self.len());
-        match self.len() {
-            len if len == self.total => position,
-            0 => format!("0 of {}", self.total),
-            _ => format!("{position} of {}", self.total),
+        match (self.len(), self.keys.len()) {
+            (shown, all) if shown == all => position,
+            (0, all) => format!("0 of {all}"),
+            (_, all) => format!("{position} of {all}"),
         }
     }
 
@@ -146,25 +141,29 @@ impl<K: Copy + Eq + Hash> List<K> {
         &self.marks
     }
 
+    /// What shown row `at` is known by.
+    fn key(&self, at: usize) -> Option<K> {
+        self.source(at).and_then(|n| self.keys.get(n)).copied()
+    }
+
     /// Moves, marks or sorts as `action` says; `false` if it is none of a list's.
-    pub fn act(&mut self, action: Action, key: &dyn Fn(usize) -> K) -> bool {
-        let page = self.state.visible() as isize;
+    pub fn act(&mut self, action: Action) -> bool {
+        if walk(&mut self.state, action, self.shown.len()) {
+            self.hold();
+            return true;
+        }
         match action {
-            Action::Up => self.step(-1, key),
-            Action::Down => self.step(1, key),
-            Action::HalfUp => self.step(-(page / 2).max(1), key),
-            Action::HalfDown => self.step((page / 2).max(1), key),
-            Action::PageUp => self.step(-page, key),
-            Action::PageDown => self.step(page, key),
-            Action::Top => self.step(isize::MIN + 1, key),
-            Action::Bottom => self.step(isize::MAX, key),
             Action::Mark => {
-                self.turn_mark(key);
-                self.step(1, key);
+                self.turn_mark();
+                self.state.step(1, self.len());
+                self.hold();
             }
-            Action::Range => self.turn_range(key),
+            Action::Range => match self.anchor.take() {
+                None => self.anchor = Some(self.state.selected()),
+                Some(anchor) => self.mark_between(anchor),
+            },
             Action::MarkAll => {
-                let all: Vec<K> = self.rows().map(key).collect();
+                let all: Vec<K> = (0..self.len()).filter_map(|at| self.key(at)).collect();
                 if all.iter().all(|k| self.marks.contains(k)) {
                     all.iter().for_each(|k| {
                         self.marks.remove(k);
@@ -174,7 +173,7 @@ impl<K: Copy + Eq + Hash> List<K> {
                 }
             }
             Action::Invert => {
-                for k in self.rows().map(key).collect::<Vec<K>>() {
+                for k in (0..self.len()).filter_map(|at| self.key(at)).collect::<Vec<K>>() {
                     if !self.marks.remove(&k) {
                         self.marks.insert(k);
                     }
@@ -186,40 +185,32 @@ impl<K: Copy + Eq + Hash> List<K> {
         true
     }
 
-    fn step(&mut self, by: isize, key: &dyn Fn(usize) -> K) {
-        self.state.step(by, self.len());
-        self.hold(key);
-    }
-
     /// Remembers what the cursor is on.
-    fn hold(&mut self, key: &dyn Fn(usize) -> K) {
-        self.cursor = self.current().map(key);
+    fn hold(&mut self) {
+        self.cursor = self.key(self.state.selected());
     }
 
-    fn turn_mark(&mut self, key: &dyn Fn(usize) -> K) {
-        if let Some(k) = self.current().map(key)
+    fn turn_mark(&mut self) {
+        if let Some(k) = self.key(self.state.selected())
             && !self.marks.remove(&k)
         {
             self.marks.insert(k);
         }
     }
 
-    fn turn_range(&mut self, key: &dyn Fn(usize) -> K) {
-        match self.anchor.take() {
-            None => self.anchor = Some(self.state.selected()),
-            Some(anchor) => self.mark_between(anchor, key),
-        }
-    }
-
-    fn mark_between(&mut self, anchor: usize, key: &dyn Fn(usize) -> K) {
+    fn mark_between(&mut self, anchor: usize) {
         let here = self.state.selected();
-        let range = anchor.min(here)..=anchor.max(here);
-        let keys: Vec<K> = range.filter_map(|at| self.source(at)).map(key).collect();
+        let keys: Vec<K> = (anchor.min(here)..=anchor.max(here)).filter_map(|at| self.key(at)).collect();
         self.marks.extend(keys);
     }
 
+    /// Whether shown row `at` is marked, or about to be.
+    pub fn shows_mark(&self, at: usize) -> bool {
+        self.in_range(at) || self.key(at).is_some_and(|k| self.marks.contains(&k))
+    }
+
     /// Whether shown row `at` is in the range being drawn up.
-    pub fn in_range(&self, at: usize) -> bool {
+    fn in_range(&self, at: usize) -> bool {
         let here = self.state.selected();
         self.anchor.is_some_and(|anchor| (anchor.min(here)..=anchor.max(here)).contains(&at))
     }
@@ -244,10 +235,10 @@ impl<K: Copy + Eq + Hash> List<K> {
     }
 
     /// Follows the mouse. A click on the heading it is sorted by turns the order round.
-    pub fn mouse(&mut self, mouse: Mouse, key: &dyn Fn(usize) -> K) -> Clicked {
+    pub fn mouse(&mut self, mouse: Mouse) -> Clicked {
         if let Mouse::Wheel(_, by) = mouse {
             self.state.scroll(by, self.len());
-            self.hold(key);
+            self.hold();
             return Clicked::Moved;
         }
         match self.state.hit(mouse.at(), self.len()) {
@@ -258,15 +249,22 @@ impl<K: Copy + Eq + Hash> List<K> {
             Some(Hit::Row(row)) => {
                 let from = self.state.selected();
                 self.state.select(row);
-                self.hold(key);
+                self.hold();
                 if matches!(mouse, Mouse::Drag(_)) {
-                    self.mark_between(from, key);
+                    self.mark_between(from);
                 }
                 if matches!(mouse, Mouse::Double(_)) { Clicked::Opened } else { Clicked::Moved }
             }
             _ => Clicked::Nothing,
         }
     }
+}
+
+/// Moves the cursor of `len` rows as `action` says; `false` if it moves nothing.
+pub fn walk(state: &mut TableState, action: Action, len: usize) -> bool {
+    let by = action.distance(state.visible());
+    state.step(by.unwrap_or(0), len);
+    by.is_some()
 }
 
 /// What the mouse did to a list.
@@ -321,10 +319,9 @@ mod tests {
     fn the_cursor_stays_on_its_thing() {
         let mut list = List::new(0, |_| false);
         arrange(&mut list, &NAMES);
-        let key = |n: usize| NAMES[n].len();
-        list.act(Action::Down, &key);
+        list.act(Action::Down);
         assert_eq!(list.current(), Some(3));
-        list.act(Action::Reverse, &key);
+        list.act(Action::Reverse);
         arrange(&mut list, &NAMES);
         assert_eq!((list.current(), list.state.selected()), (Some(3), 2));
         list.filter("!bb", Named::fields_for_test()).unwrap();
@@ -345,17 +342,16 @@ mod tests {
     fn marks_survive_filters_and_come_in_ranges() {
         let mut list = List::new(0, |_| false);
         arrange(&mut list, &NAMES);
-        let key = |n: usize| NAMES[n].len();
-        list.act(Action::Range, &key);
-        list.act(Action::Down, &key);
+        list.act(Action::Range);
+        list.act(Action::Down);
         assert!(list.in_range(0) && list.in_range(1) && !list.in_range(2));
-        list.act(Action::Range, &key);
+        list.act(Action::Range);
         assert_eq!(list.marks().len(), 2);
         list.filter("name=ccc", Named::fields_for_test()).unwrap();
         arrange(&mut list, &NAMES);
-        list.act(Action::MarkAll, &key);
+        list.act(Action::MarkAll);
         assert_eq!(list.marks().len(), 3);
-        list.act(Action::MarkAll, &key);
+        list.act(Action::MarkAll);
         assert_eq!(list.marks().len(), 2);
         assert!(list.escape(), "the filter goes first");
         assert!(list.escape(), "then the marks");

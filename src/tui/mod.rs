@@ -8,6 +8,7 @@ pub mod glyphs;
 pub mod json;
 pub mod keys;
 pub mod list;
+pub mod listing;
 pub mod runtime;
 pub mod screen;
 pub mod screens;

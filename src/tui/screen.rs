@@ -307,8 +307,13 @@ impl Canvas<'_> {
 
     /// Draws lines that scroll.
     pub fn lines(&mut self, lines: &[Line<'static>], area: Rect, scroll: &mut Scroll) {
-        textbox::draw(lines.len(), &|n| lines[n].clone(), area, scroll, &mut self.ink());
-        thumb(area, (scroll.down, scroll.height, lines.len()), self.buffer, self.look.glyphs);
+        self.scrolling(lines.len(), &|n| lines[n].clone(), area, scroll);
+    }
+
+    /// Draws those of `len` lines that are on the screen.
+    pub fn scrolling(&mut self, len: usize, line: &dyn Fn(usize) -> Line<'static>, area: Rect, scroll: &mut Scroll) {
+        textbox::draw(len, line, area, scroll, &mut self.ink());
+        thumb(area, (scroll.down, scroll.height, len), self.buffer, self.look.glyphs);
     }
 
     /// Says why there is nothing: the first line plainly, the others dim below it.

@@ -65,7 +65,13 @@ impl App {
     }
 
     fn draw_too_small(&self, area: Rect, buffer: &mut Buffer) {
-        let text = format!("needs 40x10, have {}x{} - q quits", area.width, area.height);
+        let (width, height) = (area.width, area.height);
+        let says = [
+            format!("needs 40x10, have {width}x{height} - q quits"),
+            format!("needs 40x10, have {width}x{height}"),
+            "needs 40x10".to_owned(),
+        ];
+        let text = says.iter().find(|text| text.len() <= usize::from(width)).unwrap_or(&says[2]);
         let width = text.len() as u16;
         let x = area.x + area.width.saturating_sub(width) / 2;
         buffer.set_stringn(x, area.y + area.height / 2, text, usize::from(area.width), self.theme.text);

@@ -1,8 +1,7 @@
 //! All blobs of a location: what they are, who needs them, what they weigh.
 
 use super::{
-    ask_file, filter_note, kinds_menu, list_answer, nothing_fits, nothing_yet, place_title, plain, sort_menu, used_by,
-    version_name, with_preview, wrapped, yank_blob,
+    ask_file, digest_lines, nothing_yet, place_title, used_by, version_name, with_preview, wrapped, yank_blob,
 };
 use crate::error::Result;
 use crate::model::digest::Digest;
@@ -10,15 +9,15 @@ use crate::model::filter;
 use crate::model::inventory::{Blob, Inventory, Role, State};
 use crate::model::text;
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, bytes, count, location_word, thousands,
 };
 use crate::tui::shared::{PlaceId, Shared, Target};
-use crate::tui::widgets::cell::Cell;
+use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
-use crate::tui::widgets::textbox::Scroll;
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use std::cmp::Ordering;
@@ -55,22 +54,25 @@ const COLUMNS: [Column; 9] = [
     Column::new("state", Width::Cells(8)).rank(5),
 ];
 
-const KINDS: [&str; 6] = ["all", "live", "dangling", "orphan", "missing", "damaged"];
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| !matches!(by, by::DIGEST | by::KIND),
+    kinds: &["all", "live", "dangling", "orphan", "missing", "damaged"],
+    fields: <&Blob as filter::Row>::fields,
+    marks: true,
+};
 
 /// The blobs of one place.
 pub struct Blobs {
     place: PlaceId,
-    list: List<Digest>,
-    kinds: u8,
+    listing: Listing<Digest>,
     /// Bars against the sum of all, not the largest.
     of_total: bool,
-    scroll: Scroll,
-    focus_preview: bool,
     /// What each blob is, where something tells: a step, or a tag.
     labels: HashMap<Digest, String>,
     labelled: Option<u64>,
     largest: u64,
-    seen: Option<u64>,
 }
 
 impl Blobs {
@@ -78,22 +80,18 @@ impl Blobs {
     pub fn new(place: PlaceId) -> Blobs {
         Blobs {
             place,
-            list: List::new(by::SIZE, |by| !matches!(by, by::DIGEST | by::KIND)),
-            kinds: 0,
+            listing: Listing::new(&SHAPE, by::SIZE),
             of_total: false,
-            scroll: Scroll::default(),
-            focus_preview: false,
             labels: HashMap::new(),
             labelled: None,
             largest: 0,
-            seen: None,
         }
     }
 
     /// With the cursor on one of them.
     pub fn at(place: PlaceId, digest: Digest) -> Blobs {
         let mut blobs = Blobs::new(place);
-        blobs.list.aim(digest);
+        blobs.listing.list.aim(digest);
         blobs
     }
 
@@ -102,7 +100,7 @@ impl Blobs {
     }
 
     fn current<'a>(&self, shared: &'a Shared) -> Option<&'a Blob> {
-        self.inventory(shared)?.blobs.get(self.list.current()?)
+        self.inventory(shared)?.blobs.get(self.listing.list.current()?)
     }
 
     fn label(&mut self, inventory: &Inventory, shared: &Shared) {
@@ -121,38 +119,20 @@ impl Blobs {
         self.largest = inventory.blobs.iter().filter_map(|b| b.size).max().unwrap_or(0);
     }
 
-    fn row<'a>(&'a self, blob: &'a Blob, total: u64, look: Look<'_>) -> Row<'a> {
-        let mut sign = vec![look.state(blob.state)];
-        if blob.wrong_size() {
-            sign.push(Span::styled(look.glyphs.finding, look.theme.finding));
-        }
-        let what = self.labels.get(&blob.digest).map_or("", String::as_str);
-        Row::from(vec![
-            Cell::of(sign, 0, crate::tui::widgets::cell::Cut::End),
-            Cell::digest(blob.digest.short()),
-            Cell::text(look.dim(blob.role.name())),
-            Cell::text(what),
-            look.size(blob.size.or(blob.declared)),
-            Cell::bar(blob.size.unwrap_or(0), if self.of_total { total } else { self.largest }),
-            Cell::text(look.dim(thousands(blob.referrers.into()))),
-            look.age(blob.modified),
-            Cell::text(Span::styled(blob.state.name(), look.state(blob.state).style)),
-        ])
+    /// What bars are measured against.
+    fn whole(&self, inventory: &Inventory) -> u64 {
+        if self.of_total { inventory.usage.bytes } else { self.largest }
     }
 
     fn text(&self, cx: &Context<'_>) -> String {
         let Some(inventory) = self.inventory(cx.shared) else { return String::new() };
-        let row = |n: usize| {
-            let blob = self.list.source(n).and_then(|n| inventory.blobs.get(n));
-            blob.map_or_else(Row::default, |blob| self.row(blob, inventory.usage.bytes, cx.look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        self.listing.text(&|n| row(&inventory.blobs[n], &self.labels, 0, cx.look))
     }
 
     fn details(&self, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
         let shared = look.shared;
         let (Some(inventory), Some(blob)) = (self.inventory(shared), self.current(shared)) else { return Vec::new() };
-        let mut lines = super::digest_lines("digest", &blob.digest, width, look);
+        let mut lines = digest_lines("digest", &blob.digest, width, look);
         let why = match blob.state {
             State::Live => "a tag reaches it",
             State::Dangling => "only untagged versions reach it",
@@ -195,6 +175,24 @@ impl Blobs {
     }
 }
 
+fn row<'a>(blob: &'a Blob, labels: &'a HashMap<Digest, String>, whole: u64, look: Look<'_>) -> Row<'a> {
+    let mut sign = vec![look.state(blob.state)];
+    if blob.wrong_size() {
+        sign.push(Span::styled(look.glyphs.finding, look.theme.finding));
+    }
+    Row::from(vec![
+        Cell::of(sign, 0, Cut::End),
+        Cell::digest(blob.digest.short()),
+        Cell::text(look.dim(blob.role.name())),
+        Cell::text(labels.get(&blob.digest).map_or("", String::as_str)),
+        look.size(blob.size.or(blob.declared)),
+        Cell::bar(blob.size.unwrap_or(0), whole),
+        Cell::text(look.dim(thousands(blob.referrers.into()))),
+        look.age(blob.modified),
+        Cell::text(Span::styled(blob.state.name(), look.state(blob.state).style)),
+    ])
+}
+
 fn compare(by: u8, a: &Blob, b: &Blob) -> Ordering {
     match by {
         by::SIZE => a.size.cmp(&b.size),
@@ -221,12 +219,11 @@ impl Screen for Blobs {
         if self.labelled != Some(place.revision) {
             self.label(inventory, shared);
             self.labelled = Some(place.revision);
-            self.seen = None;
         }
-        if self.seen == Some(place.revision) {
+        if !self.listing.is_stale(place.revision) {
             return;
         }
-        let (blobs, kinds) = (&inventory.blobs, self.kinds);
+        let (blobs, kinds) = (&inventory.blobs, self.listing.kinds);
         let kind = |n: usize| match kinds {
             1 => blobs[n].state == State::Live,
             2 => blobs[n].state == State::Dangling,
@@ -235,27 +232,20 @@ impl Screen for Blobs {
             5 => blobs[n].wrong_size() || blobs[n].state == State::Missing,
             _ => true,
         };
-        self.list.arrange(&Source {
+        let source = Source {
             len: blobs.len(),
             key: &|n| blobs[n].digest,
             row: &|n| &blobs[n],
             kind: &kind,
             order: &|by, a, b| compare(by, &blobs[a], &blobs[b]),
             now: shared.now,
-        });
-        self.seen = Some(place.revision);
+        };
+        self.listing.arrange(place.revision, &source);
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
-        let page = self.scroll.height as isize;
         match action {
             Action::Open | Action::Right => self.open(cx),
-            Action::NextPane | Action::PrevPane => self.focus_preview = !self.focus_preview,
-            Action::Pane(n) => self.focus_preview = n == 2,
-            Action::PreviewDown => self.scroll.step(1, usize::MAX),
-            Action::PreviewUp => self.scroll.step(-1, usize::MAX),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
             Action::Toggle => self.of_total = !self.of_total,
             Action::Info => cx.ask(Request::Show("blob".to_owned(), self.details(96, cx.look))),
             Action::Pager => cx.ask(Request::Page(self.text(cx))),
@@ -265,110 +255,45 @@ impl Screen for Blobs {
                     cx.ask(ask_file(&format!("{}.{end}", blob.digest.short())));
                 }
             }
-            Action::Escape => {
-                self.seen = None;
-                if self.kinds != 0 {
-                    self.kinds = 0;
-                    return true;
-                }
-                return self.list.escape();
-            }
-            Action::Up if self.focus_preview => self.scroll.step(-1, usize::MAX),
-            Action::Down if self.focus_preview => self.scroll.step(1, usize::MAX),
-            Action::PageUp if self.focus_preview => self.scroll.step(-page, usize::MAX),
-            Action::PageDown if self.focus_preview => self.scroll.step(page, usize::MAX),
-            _ => {
-                let Some(inventory) = self.inventory(cx.shared) else { return false };
-                let sort = self.list.sort;
-                let acted = self.list.act(action, &|n| inventory.blobs[n].digest);
-                if self.list.sort != sort {
-                    self.seen = None;
-                }
-                self.scroll.down = 0;
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        match answer {
-            Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::File(path) => {
-                if let Some(blob) = self.current(cx.shared) {
-                    cx.ask(Request::Work(
-                        self.place,
-                        Work::SaveBlob { path: PathBuf::from(path), digest: blob.digest },
-                    ));
-                }
-                return Ok(());
+        if let Answer::File(path) = answer {
+            if let Some(blob) = self.current(cx.shared) {
+                let work = Work::SaveBlob { path: PathBuf::from(path), digest: blob.digest };
+                cx.ask(Request::Work(self.place, work));
             }
-            other => {
-                list_answer(&mut self.list, &other, <&Blob as filter::Row>::fields())?;
-            }
+            return Ok(());
         }
-        self.seen = None;
-        Ok(())
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
-        let Some(inventory) = self.inventory(cx.shared) else { return };
-        match self.list.mouse(mouse, &|n| inventory.blobs[n].digest) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved => self.focus_preview = false,
-            Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.open(cx);
         }
     }
 
     fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
-        let mut title = vec![Span::raw("blobs")];
-        if self.kinds != 0 {
-            title.push(Span::raw(format!(" {} {}", look.glyphs.dot, KINDS[usize::from(self.kinds)])));
-        }
-        let pane = Pane {
-            number: Some(1),
-            title,
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: !self.focus_preview,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, list_area);
+        let (list, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
         let place = look.shared.places.get(self.place);
-        let inventory = self.inventory(look.shared);
-        match inventory.filter(|_| !self.list.is_empty()) {
-            None => {
-                let lines = match inventory {
-                    Some(inventory) if !inventory.blobs.is_empty() => nothing_fits(),
-                    _ => nothing_yet(look.shared, place, self.place),
-                };
-                canvas.nothing(&lines, inner);
-            }
-            Some(inventory) => {
-                let mut state = std::mem::take(&mut self.list.state);
-                let row = |n: usize| {
-                    let Some(blob) = self.list.source(n).and_then(|n| inventory.blobs.get(n)) else {
-                        return Row::default();
-                    };
-                    let marked = self.list.is_marked(&blob.digest) || self.list.in_range(n);
-                    Row { marked, ..self.row(blob, inventory.usage.bytes, look) }
-                };
-                let (len, sort) = (self.list.len(), Some(self.list.sort));
-                let focused = !self.focus_preview;
-                let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true, stacked: false };
-                canvas.table(table, inner, &mut state);
-                self.list.state = state;
-            }
-        }
+        let inventory = place.and_then(|place| place.inventory.as_deref());
+        let blobs = inventory.map_or(&[][..], |inventory| &inventory.blobs);
+        let whole = inventory.map_or(0, |inventory| self.whole(inventory));
+        let labels = &self.labels;
+        let focused = !self.listing.on_preview;
+        let pane = Pane { number: Some(1), title: vec![Span::raw("blobs")], focused, ..Pane::default() };
+        let id = self.place;
+        let empty = || if blobs.is_empty() { nothing_yet(look.shared, place, id) } else { nothing_fits() };
+        self.listing.draw(list, pane, (&|n| row(&blobs[n], labels, whole, look), &empty), canvas);
         if let Some(area) = preview {
-            let focused = self.focus_preview;
-            let pane = Pane { number: Some(2), title: vec![Span::raw("blob")], focused, ..Pane::default() };
-            let inner = canvas.pane(&pane, area);
-            let lines = self.details(usize::from(inner.width), look);
-            canvas.lines(&lines, inner, &mut self.scroll);
+            let inner = usize::from(area.width.saturating_sub(4));
+            let lines = self.details(inner, look);
+            self.listing.draw_preview(area, "blob".to_owned(), &lines, canvas);
         }
     }
 
@@ -388,17 +313,16 @@ impl Screen for Blobs {
         if u.missing_blobs > 0 {
             parts.push(format!("missing {}", thousands(u.missing_blobs)));
         }
-        if !self.list.marks().is_empty() {
-            let marked = inventory.blobs.iter().filter(|b| self.list.is_marked(&b.digest));
+        if !self.listing.list.marks().is_empty() {
+            let marked = inventory.blobs.iter().filter(|b| self.listing.list.is_marked(&b.digest));
             let sum = marked.filter_map(|b| b.size).fold(0u64, u64::saturating_add);
-            parts.push(format!("marked {} = {}", self.list.marks().len(), bytes(sum, shared)));
+            parts.push(format!("marked {} = {}", self.listing.list.marks().len(), bytes(sum, shared)));
         }
         parts.join("  ")
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <&Blob as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {
@@ -420,8 +344,8 @@ impl Screen for Blobs {
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), "blobs".to_owned()];
         words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
-        if !self.list.filter_text().is_empty() {
-            words.extend(["--filter".to_owned(), self.list.filter_text().to_owned()]);
+        if !self.listing.list.filter_text().is_empty() {
+            words.extend(["--filter".to_owned(), self.listing.list.filter_text().to_owned()]);
         }
         words
     }

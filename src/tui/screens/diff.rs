@@ -1,22 +1,21 @@
 //! Two versions side by side: what layers and records the second has that the first has not, and the other way round.
 
-use super::{
-    ask_file, filter_note, kinds_menu, list_answer, nothing_fits, place_title, plain, sort_menu, version_name,
-};
+use super::{ask_file, place_title, version_name, wrapped};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::filter::{self, Field, FieldKind, Value};
 use crate::model::text;
 use crate::ops::diff::{Change, Diff, diff};
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, bytes, count, thousands, version_word,
 };
 use crate::tui::shared::{PlaceId, Shared, Target};
-use crate::tui::widgets::cell::Cell;
+use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -30,8 +29,6 @@ mod by {
 }
 
 const ORDERS: [(&str, u8); 3] = [("bytes", by::DELTA), ("change", by::CHANGE), ("name", by::NAME)];
-const KINDS: [&str; 5] = ["changes", "added", "removed", "changed", "all"];
-
 const COLUMNS: [Column; 5] = [
     Column::new("", Width::Cells(2)).sort(by::CHANGE),
     Column::new("digest", Width::Cells(12)).rank(1),
@@ -39,6 +36,15 @@ const COLUMNS: [Column; 5] = [
     Column::new("bytes", Width::Cells(11)).right().sort(by::DELTA),
     Column::new("", Width::Cells(12)).rank(2),
 ];
+
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| by == by::DELTA,
+    kinds: &["changes", "added", "removed", "changed", "all"],
+    fields: <EntryRow<'_> as filter::Row>::fields,
+    marks: false,
+};
 
 /// One row, of a layer or a record.
 struct Entry {
@@ -87,11 +93,12 @@ pub struct Comparison {
     entries: Vec<Entry>,
     /// Records, not layers.
     records: bool,
-    kinds: u8,
-    list: List<(Digest, bool)>,
+    listing: Listing<(Digest, bool)>,
+    largest: u64,
     /// Revisions of both places the comparison was made for.
     made: Option<(u64, u64)>,
-    stale: bool,
+    /// Grows with every comparison made.
+    turn: u64,
 }
 
 impl Comparison {
@@ -103,16 +110,17 @@ impl Comparison {
             diff: Diff::default(),
             entries: Vec::new(),
             records: false,
-            kinds: 0,
-            list: List::new(by::DELTA, |by| by == by::DELTA),
+            listing: Listing::new(&SHAPE, by::DELTA),
+            largest: 0,
             made: None,
-            stale: true,
+            turn: 0,
         }
     }
 
     fn gather(&mut self, shared: &Shared) {
         let (Some(before), Some(after)) = (shared.index(self.before), shared.index(self.after)) else { return };
         self.diff = diff(before, after);
+        self.largest = self.diff.layers.iter().filter_map(|row| row.size).max().unwrap_or(0);
         let layer = |change: Change, at: usize| {
             let side = if change == Change::Removed { before } else { after };
             side.cache.as_ref().and_then(|cache| cache.layers.get(at))
@@ -164,28 +172,7 @@ impl Comparison {
     }
 
     fn current(&self) -> Option<&Entry> {
-        self.entries.get(self.list.current()?)
-    }
-
-    fn row<'a>(&'a self, entry: &'a Entry, look: Look<'_>) -> Row<'a> {
-        let style = style(entry.change, look);
-        let sign = match entry.change {
-            Change::Added => "+",
-            Change::Removed => "-",
-            Change::Changed => "~",
-            Change::Same => "=",
-        };
-        let step = if entry.step.is_empty() { look.dim("unnamed") } else { Span::raw(entry.step.as_str()) };
-        let largest = self.diff.layers.iter().filter_map(|row| row.size).max().unwrap_or(0);
-        let (number, unit) = crate::model::units::Bytes(entry.bytes).split(look.shared.sizes);
-        let sized = vec![Span::styled(format!("{sign}{number}"), style), look.dim(format!(" {unit:<3}"))];
-        Row::from(vec![
-            Cell::text(Span::styled(sign, style)),
-            Cell::digest(Span::styled(entry.digest.short(), look.theme.dim)),
-            Cell::text(step),
-            Cell::of(sized, 0, crate::tui::widgets::cell::Cut::End),
-            Cell::bar(entry.bytes, largest),
-        ])
+        self.entries.get(self.listing.list.current()?)
     }
 
     fn details(&self, look: Look<'_>) -> Vec<Line<'static>> {
@@ -193,7 +180,7 @@ impl Comparison {
         let mut lines = vec![look.fact("digest", vec![entry.digest.to_string().into()])];
         lines.push(look.fact("change", vec![Span::styled(entry.change.name(), style(entry.change, look))]));
         if !entry.step.is_empty() {
-            lines.extend(super::wrapped("step", &entry.step, 96, look));
+            lines.extend(wrapped("step", &entry.step, 96, look));
         }
         lines.push(
             look.fact("size", vec![format!("{} ({} B)", look.bytes(entry.bytes), thousands(entry.bytes)).into()]),
@@ -207,11 +194,7 @@ impl Comparison {
     }
 
     fn text(&self, look: Look<'_>) -> String {
-        let row = |n: usize| {
-            let entry = self.list.source(n).and_then(|n| self.entries.get(n));
-            entry.map_or_else(Row::default, |entry| self.row(entry, look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        self.listing.text(&|n| row(&self.entries[n], self.largest, look))
     }
 
     fn open(&self, cx: &mut Context<'_>) {
@@ -256,6 +239,26 @@ impl Comparison {
     }
 }
 
+fn row<'a>(entry: &'a Entry, largest: u64, look: Look<'_>) -> Row<'a> {
+    let style = style(entry.change, look);
+    let sign = match entry.change {
+        Change::Added => "+",
+        Change::Removed => "-",
+        Change::Changed => "~",
+        Change::Same => "=",
+    };
+    let step = if entry.step.is_empty() { look.dim("unnamed") } else { Span::raw(entry.step.as_str()) };
+    let (number, unit) = crate::model::units::Bytes(entry.bytes).split(look.shared.sizes);
+    let sized = vec![Span::styled(format!("{sign}{number}"), style), look.dim(format!(" {unit:<3}"))];
+    Row::from(vec![
+        Cell::text(Span::styled(sign, style)),
+        Cell::digest(Span::styled(entry.digest.short(), look.theme.dim)),
+        Cell::text(step),
+        Cell::of(sized, 0, Cut::End),
+        Cell::bar(entry.bytes, largest),
+    ])
+}
+
 fn style(change: Change, look: Look<'_>) -> Style {
     match change {
         Change::Added => look.theme.live,
@@ -281,13 +284,12 @@ impl Screen for Comparison {
         if self.made != Some(now) {
             self.gather(shared);
             self.made = Some(now);
-            self.stale = true;
+            self.turn += 1;
         }
-        if !self.stale {
+        if !self.listing.is_stale(self.turn) {
             return;
         }
-        self.stale = false;
-        let (entries, kinds) = (&self.entries, self.kinds);
+        let (entries, kinds) = (&self.entries, self.listing.kinds);
         let kind = |n: usize| match kinds {
             0 => entries[n].change != Change::Same,
             1 => entries[n].change == Change::Added,
@@ -295,7 +297,7 @@ impl Screen for Comparison {
             3 => entries[n].change == Change::Changed,
             _ => true,
         };
-        self.list.arrange(&Source {
+        let source = Source {
             len: entries.len(),
             key: &|n| (entries[n].digest, entries[n].change == Change::Removed),
             row: &|n| EntryRow(&entries[n]),
@@ -309,7 +311,8 @@ impl Screen for Comparison {
                 }
             },
             now: shared.now,
-        });
+        };
+        self.listing.arrange(self.turn, &source);
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
@@ -319,46 +322,26 @@ impl Screen for Comparison {
                 self.records = !self.records;
                 self.made = None;
             }
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
             Action::Info => cx.ask(Request::Show("difference".to_owned(), self.details(cx.look))),
             Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
             Action::Export => cx.ask(ask_file("diff.txt")),
-            Action::Escape => {
-                self.stale = true;
-                return self.list.escape();
-            }
-            _ => {
-                let entries = &self.entries;
-                let acted = self.list.act(action, &|n| (entries[n].digest, entries[n].change == Change::Removed));
-                self.stale |= action == Action::Reverse;
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        match answer {
-            Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::File(path) => {
-                let text = self.text(cx.look);
-                cx.ask(Request::Work(self.after.place, Work::Save { path: PathBuf::from(path), text }));
-            }
-            other => {
-                list_answer(&mut self.list, &other, <EntryRow<'_> as filter::Row>::fields())?;
-            }
+        if let Answer::File(path) = answer {
+            let text = self.text(cx.look);
+            cx.ask(Request::Work(self.after.place, Work::Save { path: PathBuf::from(path), text }));
+            return Ok(());
         }
-        self.stale = true;
-        Ok(())
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
-        let entries = &self.entries;
-        match self.list.mouse(mouse, &|n| (entries[n].digest, entries[n].change == Change::Removed)) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.stale = true,
-            Clicked::Moved | Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.open(cx);
         }
     }
 
@@ -371,32 +354,16 @@ impl Screen for Comparison {
             self.header(inner, canvas);
         }
         let area = Rect { y: area.y + top, height: area.height - top, ..area };
-        let pane = Pane {
-            tabs: Some((&["layers", "records"], usize::from(self.records))),
-            title: Vec::new(),
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: true,
-            ..Pane::default()
+        let tabs = Some((&["layers", "records"][..], usize::from(self.records)));
+        let pane = Pane { tabs, focused: true, ..Pane::default() };
+        let (entries, largest, kinds) = (&self.entries, self.largest, self.listing.kinds);
+        let all = self.listing.list.filter_text().is_empty() && kinds == 0;
+        let empty = || match (entries.is_empty(), all) {
+            (true, _) => vec!["nothing to compare: a version holds no cache or is gone".to_owned()],
+            (_, true) => vec!["no differences".to_owned(), "T then 4 shows what is the same".to_owned()],
+            _ => nothing_fits(),
         };
-        let inner = canvas.pane(&pane, area);
-        if self.list.is_empty() {
-            let lines = match (self.entries.is_empty(), self.kinds, self.list.filter_text()) {
-                (true, ..) => vec!["nothing to compare: a version holds no cache or is gone".to_owned()],
-                (_, 0, "") => vec!["no differences".to_owned(), "T then 4 shows what is the same".to_owned()],
-                _ => nothing_fits(),
-            };
-            return canvas.nothing(&lines, inner);
-        }
-        let mut state = std::mem::take(&mut self.list.state);
-        let row = |n: usize| {
-            let entry = self.list.source(n).and_then(|n| self.entries.get(n));
-            entry.map_or_else(Row::default, |entry| self.row(entry, look))
-        };
-        let (len, sort) = (self.list.len(), Some(self.list.sort));
-        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false, stacked: false };
-        canvas.table(table, inner, &mut state);
-        self.list.state = state;
+        self.listing.draw(area, pane, (&|n| row(&entries[n], largest, look), &empty), canvas);
     }
 
     fn status(&self, shared: &Shared) -> String {
@@ -414,8 +381,7 @@ impl Screen for Comparison {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <EntryRow<'_> as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {

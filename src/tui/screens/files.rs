@@ -4,7 +4,7 @@
 mod draw;
 mod rows;
 
-use super::{list_answer, place_title, plain, sort_menu};
+use super::place_title;
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::files::tree::{FileTree, Mark, NodeId, ROOT, View as Seen};
@@ -13,10 +13,10 @@ use crate::model::filter;
 use crate::model::text;
 use crate::tui::contents::{Chain, Contents, File};
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape};
 use crate::tui::screen::{Answer, Canvas, Context, Mouse, Question, Request, Screen, Search, Work, bytes, thousands};
 use crate::tui::shared::{Fetched, PlaceId, Shared, Target, error_line};
-use crate::tui::widgets::textbox::Scroll;
 use ratatui::layout::Rect;
 use rows::{FileRow, Line, all, visible};
 use std::collections::HashSet;
@@ -29,7 +29,18 @@ mod by {
 }
 
 const ORDERS: [(&str, u8); 2] = [("name", by::NAME), ("size", by::SIZE)];
-const KINDS: [&str; 5] = ["all", "added", "modified", "deleted", "whiteouts"];
+
+const SHAPE: Shape = Shape {
+    columns: &draw::COLUMNS,
+    orders: &ORDERS,
+    falls: |by| by == by::SIZE,
+    kinds: &["all", "added", "modified", "deleted", "whiteouts"],
+    fields: <FileRow<'_> as filter::Row>::fields,
+    marks: true,
+};
+
+/// Rows that are shown at first at least, where the screen's height is not known yet.
+const FIRST: usize = 12;
 
 /// Layers of at most this many bytes are read for the file under the cursor without being asked to.
 const EAGER: u64 = 64 << 20;
@@ -44,18 +55,13 @@ pub struct Files {
     /// Bytes of the layer's blob.
     size: Option<u64>,
     merged: bool,
-    list: List<NodeId>,
+    listing: Listing<NodeId>,
     open: HashSet<NodeId>,
     /// Directories that were opened by themselves at first.
     begun: bool,
     lines: Vec<Line>,
-    kinds: u8,
-    scroll: Scroll,
-    focus_peek: bool,
     /// A name to put the cursor on as soon as it is there.
     aim: Option<Vec<u8>>,
-    /// For which tree, and how far it had grown, the rows were arranged.
-    seen: Option<(bool, u64)>,
 }
 
 impl Files {
@@ -67,15 +73,11 @@ impl Files {
             name,
             size,
             merged: false,
-            list: List::new(by::NAME, |by| by == by::SIZE),
+            listing: Listing::new(&SHAPE, by::NAME),
             open: HashSet::from([ROOT]),
             begun: false,
             lines: Vec::new(),
-            kinds: 0,
-            scroll: Scroll::default(),
-            focus_peek: false,
             aim: None,
-            seen: None,
         }
     }
 
@@ -107,11 +109,11 @@ impl Files {
 
     /// Whether rows are all that fit, not a tree.
     fn is_flat(&self) -> bool {
-        self.kinds != 0 || !self.list.filter_text().is_empty()
+        self.listing.kinds != 0 || !self.listing.list.filter_text().is_empty()
     }
 
     fn current(&self) -> Option<NodeId> {
-        self.lines.get(self.list.current()?).map(|line| line.id)
+        self.lines.get(self.listing.list.current()?).map(|line| line.id)
     }
 
     /// The file under the cursor, if it is one with content.
@@ -133,7 +135,7 @@ impl Files {
 
     /// Peeks by itself where that costs little.
     fn follow(&mut self, cx: &mut Context<'_>) {
-        self.scroll = Scroll { height: self.scroll.height, ..Scroll::default() };
+        (self.listing.scroll.down, self.listing.scroll.right) = (0, 0);
         if self.size.is_some_and(|size| size <= EAGER) {
             self.peek(cx);
         }
@@ -144,17 +146,18 @@ impl Files {
         let node = tree.node(id);
         let folds = node.has_children(self.seen_as()) && !self.is_flat();
         if folds && self.open.contains(&id) != open {
+            self.begun = true;
             if open {
                 self.open.insert(id)
             } else {
                 self.open.remove(&id)
             };
-            self.seen = None;
+            self.listing.outdate();
             return true;
         }
         if !open && let Some(parent) = node.parent().filter(|parent| *parent != ROOT) {
-            self.list.aim(parent);
-            self.seen = None;
+            self.listing.list.aim(parent);
+            self.listing.outdate();
             return true;
         }
         false
@@ -182,7 +185,7 @@ impl Files {
             }
         } else if self.file(cx.shared).is_some() {
             self.peek(cx);
-            self.focus_peek = true;
+            self.listing.on_preview = true;
         } else {
             cx.ask(Request::Show("file".to_owned(), draw::details(&contents.tree, id, self.seen_as(), cx.look)));
         }
@@ -190,10 +193,10 @@ impl Files {
 
     fn leave_flat(&mut self, tree: &FileTree) {
         self.reveal(tree);
-        self.kinds = 0;
+        self.listing.kinds = 0;
         // An empty filter is always one.
-        let _ = self.list.filter("", &[]);
-        self.seen = None;
+        let _ = self.listing.list.filter("", &[]);
+        self.listing.outdate();
     }
 
     fn toggle(&mut self, cx: &mut Context<'_>) {
@@ -202,7 +205,8 @@ impl Files {
             return;
         }
         self.merged = !self.merged;
-        (self.seen, self.begun) = (None, false);
+        self.listing.outdate();
+        self.begun = false;
         self.open = HashSet::from([ROOT]);
         if let Some(request) = self.begin(cx.shared) {
             cx.ask(request);
@@ -240,30 +244,32 @@ impl Screen for Files {
             self.lines.clear();
             return;
         };
-        let key = (self.merged, contents.revision);
-        if self.seen == Some(key) {
+        if !self.listing.is_stale(contents.revision) {
             return;
         }
         // While a large layer is read, not every batch is worth arranging everything anew.
-        let grown = self.seen.is_none_or(|(_, before)| contents.revision > before + before / 16);
-        if self.seen.is_some() && !grown && contents.ending.is_none() {
+        let grown = self.listing.seen().is_none_or(|before| contents.revision > before + before / 16);
+        if !grown && contents.ending.is_none() {
             return;
         }
         let tree = &contents.tree;
-        let (view, sort) = (self.seen_as(), self.list.sort);
+        let (view, sort) = (self.seen_as(), self.listing.list.sort);
         if let Some(id) = self.aim.as_ref().and_then(|path| tree.find(path)).filter(|id| tree.node(*id).is_in(view)) {
             self.aim = None;
-            self.list.aim(id);
+            self.listing.list.aim(id);
             let up = std::iter::successors(tree.node(id).parent(), |id| tree.node(*id).parent());
             self.open.extend(up);
             self.begun = true;
         }
         if !self.begun {
-            self.begun = rows::open_first(tree, view, &mut self.open);
+            let room = self.listing.list.state.visible().max(FIRST);
+            self.open = rows::open_first(tree, view, room);
+            // More may come that no longer fits.
+            self.begun = contents.ending.is_some() || self.open.len() > room;
         }
         let flat = self.is_flat();
         self.lines = if flat { all(tree, view) } else { visible(tree, view, sort, &self.open) };
-        let (lines, kinds) = (&self.lines, self.kinds);
+        let (lines, kinds) = (&self.lines, self.listing.kinds);
         let wanted = [Mark::Same, Mark::Added, Mark::Modified, Mark::Deleted, Mark::Whiteout];
         let row = |n: usize| FileRow::new(tree, lines[n].id, view);
         let order = |_: u8, a: usize, b: usize| {
@@ -274,37 +280,26 @@ impl Screen for Files {
             // Trees are sorted within their directories already.
             if !flat && sort.1 { ordered.reverse() } else { ordered }
         };
-        self.list.arrange(&Source {
+        let source = Source {
             len: lines.len(),
             key: &|n| lines[n].id,
             row: &row,
             kind: &|n| kinds == 0 || tree.node(lines[n].id).mark() == wanted[usize::from(kinds)],
             order: &order,
             now: shared.now,
-        });
-        self.seen = Some(key);
+        };
+        self.listing.arrange(contents.revision, &source);
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
         let shared = cx.shared;
         let tree = self.contents(shared).map(|contents| &contents.tree);
-        let page = self.scroll.height as isize;
         match (action, tree) {
-            (Action::NextPane | Action::PrevPane, _) => self.focus_peek = !self.focus_peek,
-            (Action::Pane(n), _) => self.focus_peek = n == 2,
-            (Action::PreviewDown, _) => self.scroll.step(1, usize::MAX),
-            (Action::PreviewUp, _) => self.scroll.step(-1, usize::MAX),
-            (Action::Up, _) if self.focus_peek => self.scroll.step(-1, usize::MAX),
-            (Action::Down, _) if self.focus_peek => self.scroll.step(1, usize::MAX),
-            (Action::PageUp | Action::HalfUp, _) if self.focus_peek => self.scroll.step(-page, usize::MAX),
-            (Action::PageDown | Action::HalfDown, _) if self.focus_peek => self.scroll.step(page, usize::MAX),
-            (Action::Top, _) if self.focus_peek => self.scroll.down = 0,
-            (Action::Bottom, _) if self.focus_peek => self.scroll.step(isize::MAX, usize::MAX),
-            (Action::Left, _) if self.focus_peek && self.scroll.right > 0 => {
-                self.scroll.right = self.scroll.right.saturating_sub(8);
+            (Action::Left, _) if self.listing.on_preview && self.listing.scroll.right > 0 => {
+                self.listing.scroll.right = self.listing.scroll.right.saturating_sub(8);
             }
-            (Action::Left, _) if self.focus_peek => self.focus_peek = false,
-            (Action::Right, _) if self.focus_peek => self.scroll.right += 8,
+            (Action::Left, _) if self.listing.on_preview => self.listing.on_preview = false,
+            (Action::Right, _) if self.listing.on_preview => self.listing.scroll.right += 8,
             (Action::Open, _) => self.open(cx),
             (Action::Left, Some(tree)) => return self.fold(false, tree),
             (Action::Right, Some(tree)) => {
@@ -314,17 +309,15 @@ impl Screen for Files {
             }
             (Action::FoldAll, _) => {
                 self.open = HashSet::from([ROOT]);
-                self.seen = None;
+                self.listing.outdate();
             }
             (Action::UnfoldAll, Some(tree)) => {
                 let view = self.seen_as();
                 self.open = all(tree, view).into_iter().map(|line| line.id).chain([ROOT]).collect();
-                self.seen = None;
+                self.listing.outdate();
             }
             (Action::Toggle, _) => self.toggle(cx),
             (Action::Refresh, _) => cx.ask(Request::Work(self.place, Work::Files(self.key()))),
-            (Action::Sort, _) => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            (Action::Kinds, _) => cx.ask(super::kinds_menu(&KINDS, self.kinds)),
             (Action::Info, Some(tree)) => {
                 if let Some(id) = self.current() {
                     cx.ask(Request::Show("file".to_owned(), draw::details(tree, id, self.seen_as(), cx.look)));
@@ -338,23 +331,12 @@ impl Screen for Files {
                 }
             },
             (Action::Export, Some(_)) => cx.ask(Request::Type(Question::Folder, ".".to_owned())),
-            (Action::Escape, Some(tree)) => {
-                if self.focus_peek {
-                    self.focus_peek = false;
-                } else if self.kinds != 0 || !self.list.filter_text().is_empty() {
-                    self.leave_flat(tree);
-                } else {
-                    return self.list.escape();
-                }
-            }
+            (Action::Escape, _) if self.listing.on_preview => self.listing.on_preview = false,
+            (Action::Escape, Some(tree)) if self.is_flat() => self.leave_flat(tree),
             _ => {
-                let lines = &self.lines;
-                let before = self.list.current();
-                let acted = !lines.is_empty() && self.list.act(action, &|n| lines[n].id);
-                if action == Action::Reverse {
-                    self.seen = None;
-                }
-                if self.list.current() != before {
+                let before = self.listing.list.current();
+                let acted = self.listing.act(action, cx);
+                if self.listing.list.current() != before {
                     self.follow(cx);
                 }
                 return acted;
@@ -364,33 +346,19 @@ impl Screen for Files {
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        match answer {
-            Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::Folder(folder) => {
-                self.extract(cx, folder);
-                return Ok(());
-            }
-            other => {
-                list_answer(&mut self.list, &other, <FileRow<'_> as filter::Row>::fields())?;
-            }
+        if let Answer::Folder(folder) = answer {
+            self.extract(cx, folder);
+            return Ok(());
         }
-        self.seen = None;
-        Ok(())
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
-        if self.lines.is_empty() {
-            return;
-        }
-        let lines = &self.lines;
-        match self.list.mouse(mouse, &|n| lines[n].id) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved => {
-                self.focus_peek = false;
-                self.follow(cx);
-            }
-            Clicked::Nothing => {}
+        let before = self.listing.list.current();
+        if self.listing.mouse(mouse) {
+            self.open(cx);
+        } else if self.listing.list.current() != before {
+            self.follow(cx);
         }
     }
 
@@ -421,11 +389,11 @@ impl Screen for Files {
         if t.hidden_bytes > 0 {
             parts.push(format!("{} hidden below", bytes(t.hidden_bytes, shared)));
         }
-        if !self.list.marks().is_empty() {
-            let sum = self.list.marks().iter().map(|id| contents.tree.node(*id).total(self.seen_as()));
+        if !self.listing.list.marks().is_empty() {
+            let sum = self.listing.list.marks().iter().map(|id| contents.tree.node(*id).total(self.seen_as()));
             parts.push(format!(
                 "marked {} = {}",
-                self.list.marks().len(),
+                self.listing.list.marks().len(),
                 bytes(sum.fold(0, u64::saturating_add), shared)
             ));
         }
@@ -436,8 +404,7 @@ impl Screen for Files {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <FileRow<'_> as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {
@@ -482,7 +449,7 @@ impl Screen for Files {
         match action {
             Action::Toggle => Some(if self.merged { "layer" } else { "merged" }),
             Action::Export => Some("extract"),
-            Action::Open => Some(if self.focus_peek { "peek" } else { "open" }),
+            Action::Open => Some(if self.listing.on_preview { "peek" } else { "open" }),
             _ => None,
         }
     }

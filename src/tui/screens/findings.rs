@@ -1,22 +1,20 @@
 //! What verifying found, or what loading saw already: how bad it is, about what, and what helps.
 
-use super::{
-    ask_file, filter_note, kinds_menu, list_answer, nothing_fits, place_title, plain, sort_menu, wrapped, yank_blob,
-};
+use super::{ask_file, digest_lines, place_title, short_digests, used_by, wrapped, yank_blob};
 use crate::error::Result;
 use crate::model::filter;
 use crate::model::finding::{Finding, Severity};
 use crate::model::text;
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, age, bytes, count, location_word, thousands,
 };
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target};
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
-use crate::tui::widgets::textbox::Scroll;
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -38,46 +36,30 @@ const COLUMNS: [Column; 4] = [
     Column::new("finding", Width::Grows(20)),
 ];
 
-const KINDS: [&str; 4] = ["all", "errors", "warnings", "notes"];
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| by == by::SEVERITY,
+    kinds: &["all", "errors", "warnings", "notes"],
+    fields: <&Finding as filter::Row>::fields,
+    marks: false,
+};
 
 /// The findings of one place.
 pub struct Findings {
     place: PlaceId,
-    list: List<usize>,
+    listing: Listing<usize>,
     findings: Arc<[Finding]>,
-    kinds: u8,
-    scroll: Scroll,
-    seen: Option<u64>,
 }
 
 impl Findings {
     /// What was found in `place`.
     pub fn new(place: PlaceId) -> Findings {
-        Findings {
-            place,
-            list: List::new(by::SEVERITY, |by| by == by::SEVERITY),
-            findings: Arc::new([]),
-            kinds: 0,
-            scroll: Scroll::default(),
-            seen: None,
-        }
+        Findings { place, listing: Listing::new(&SHAPE, by::SEVERITY), findings: Arc::new([]) }
     }
 
     fn current(&self) -> Option<&Finding> {
-        self.findings.get(self.list.current()?)
-    }
-
-    fn row<'a>(&'a self, finding: &'a Finding, look: Look<'_>) -> Row<'a> {
-        let digest = finding.digest.map(|d| d.short()).unwrap_or_default();
-        Row::from(vec![
-            Cell::text(Span::styled(
-                format!("{} {}", sign(finding.severity, look), finding.severity.name()),
-                style(finding.severity, look),
-            )),
-            Cell::text(finding.problem.code().replace('_', " ")),
-            Cell::text(look.dim(digest)),
-            Cell::text(text::safe(&super::short_digests(&finding.message)).into_owned()),
-        ])
+        self.findings.get(self.listing.list.current()?)
     }
 
     fn details(&self, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
@@ -87,21 +69,17 @@ impl Findings {
             lines.extend(wrapped("remedy", &text::safe(remedy), width, look));
         }
         if let Some(digest) = &finding.digest {
-            lines.extend(super::digest_lines("digest", digest, width, look));
+            lines.extend(digest_lines("digest", digest, width, look));
             let place = look.shared.places.get(self.place).and_then(|p| p.inventory.as_deref());
             if let Some(inventory) = place {
-                lines.extend(wrapped("users", &super::used_by(inventory, digest, 20), width, look));
+                lines.extend(wrapped("users", &used_by(inventory, digest, 20), width, look));
             }
         }
         lines
     }
 
     fn text(&self, look: Look<'_>) -> String {
-        let row = |n: usize| {
-            let finding = self.list.source(n).and_then(|n| self.findings.get(n));
-            finding.map_or_else(Row::default, |finding| self.row(finding, look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        self.listing.text(&|n| row(&self.findings[n], look))
     }
 
     fn open(&self, cx: &mut Context<'_>) {
@@ -112,6 +90,19 @@ impl Findings {
             cx.ask(Request::Push(Box::new(super::blobs::Blobs::at(target.place, target.digest))));
         }
     }
+}
+
+fn row<'a>(finding: &'a Finding, look: Look<'_>) -> Row<'a> {
+    let digest = finding.digest.map(|d| d.short()).unwrap_or_default();
+    Row::from(vec![
+        Cell::text(Span::styled(
+            format!("{} {}", sign(finding.severity, look), finding.severity.name()),
+            style(finding.severity, look),
+        )),
+        Cell::text(finding.problem.code().replace('_', " ")),
+        Cell::text(look.dim(digest)),
+        Cell::text(text::safe(&short_digests(&finding.message)).into_owned()),
+    ])
 }
 
 fn sign(severity: Severity, look: Look<'_>) -> &'static str {
@@ -141,7 +132,7 @@ impl Screen for Findings {
 
     fn refresh(&mut self, shared: &Shared) {
         let Some(place) = shared.places.get(self.place) else { return };
-        if self.seen == Some(place.revision) {
+        if !self.listing.is_stale(place.revision) {
             return;
         }
         self.findings = match (&place.verified, &place.inventory) {
@@ -152,14 +143,14 @@ impl Screen for Findings {
             }
             (None, None) => Arc::new([]),
         };
-        let (findings, kinds) = (&self.findings, self.kinds);
+        let (findings, kinds) = (&self.findings, self.listing.kinds);
         let kind = |n: usize| match kinds {
             1 => findings[n].severity == Severity::Error,
             2 => findings[n].severity == Severity::Warning,
             3 => findings[n].severity == Severity::Note,
             _ => true,
         };
-        self.list.arrange(&Source {
+        let source = Source {
             len: findings.len(),
             key: &|n| n,
             row: &|n| &findings[n],
@@ -173,104 +164,60 @@ impl Screen for Findings {
                 }
             },
             now: shared.now,
-        });
-        self.seen = Some(place.revision);
+        };
+        self.listing.arrange(place.revision, &source);
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
         match action {
             Action::Open | Action::Right => self.open(cx),
-            Action::PreviewDown => self.scroll.step(1, usize::MAX),
-            Action::PreviewUp => self.scroll.step(-1, usize::MAX),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
             Action::Info => cx.ask(Request::Show("finding".to_owned(), self.details(96, cx.look))),
             Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
             Action::Export => cx.ask(ask_file("findings.txt")),
-            Action::Escape => {
-                self.seen = None;
-                if self.kinds != 0 {
-                    self.kinds = 0;
-                    return true;
-                }
-                return self.list.escape();
-            }
-            _ => {
-                let sort = self.list.sort;
-                let acted = self.list.act(action, &|n| n);
-                if self.list.sort != sort {
-                    self.seen = None;
-                }
-                self.scroll.down = 0;
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        match answer {
-            Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::File(path) => {
-                let text = self.text(cx.look);
-                cx.ask(Request::Work(self.place, Work::Save { path: PathBuf::from(path), text }));
-            }
-            other => {
-                list_answer(&mut self.list, &other, <&Finding as filter::Row>::fields())?;
-            }
+        if let Answer::File(path) = answer {
+            let text = self.text(cx.look);
+            cx.ask(Request::Work(self.place, Work::Save { path: PathBuf::from(path), text }));
+            return Ok(());
         }
-        self.seen = None;
-        Ok(())
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
-        match self.list.mouse(mouse, &|n| n) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved | Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.open(cx);
         }
     }
 
     fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
         let below = if canvas.zoomed || area.height < 14 { 0 } else { 8 };
-        let list_area = Rect { height: area.height - below, ..area };
-        let pane = Pane {
-            title: vec![Span::raw("findings")],
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: true,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, list_area);
-        if self.list.is_empty() {
-            let place = look.shared.places.get(self.place);
-            let lines = if !self.findings.is_empty() {
+        let list = Rect { height: area.height - below, ..area };
+        let (findings, place) = (&self.findings, self.place);
+        let empty = || {
+            let known = look.shared.places.get(place);
+            if !findings.is_empty() {
                 nothing_fits()
-            } else if look.shared.jobs.get(JobKind::Verify, self.place).is_some() {
+            } else if look.shared.jobs.get(JobKind::Verify, place).is_some() {
                 vec!["verifying".to_owned()]
-            } else if place.is_some_and(|place| place.verified.is_some()) {
+            } else if known.is_some_and(|place| place.verified.is_some()) {
                 vec![format!("{} nothing wrong", look.glyphs.verified)]
             } else {
                 vec!["nothing wrong as far as loading saw".to_owned(), "V looks closer".to_owned()]
-            };
-            canvas.nothing(&lines, inner);
-        } else {
-            let mut state = std::mem::take(&mut self.list.state);
-            let row = |n: usize| {
-                let finding = self.list.source(n).and_then(|n| self.findings.get(n));
-                finding.map_or_else(Row::default, |finding| self.row(finding, look))
-            };
-            let (len, sort) = (self.list.len(), Some(self.list.sort));
-            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false, stacked: false };
-            canvas.table(table, inner, &mut state);
-            self.list.state = state;
-        }
+            }
+        };
+        let focused = !self.listing.on_preview;
+        let pane = Pane { number: Some(1), title: vec![Span::raw("findings")], focused, ..Pane::default() };
+        self.listing.draw(list, pane, (&|n| row(&findings[n], look), &empty), canvas);
         if below > 0 {
-            let pane = Pane { title: vec![Span::raw("details")], ..Pane::default() };
-            let inner = canvas.pane(&pane, Rect { y: list_area.bottom(), height: below, ..area });
-            let lines = self.details(usize::from(inner.width), look);
-            canvas.lines(&lines, inner, &mut self.scroll);
+            let area = Rect { y: list.bottom(), height: below, ..area };
+            let lines = self.details(usize::from(area.width.saturating_sub(4)), look);
+            self.listing.draw_preview(area, "details".to_owned(), &lines, canvas);
         }
     }
 
@@ -290,8 +237,7 @@ impl Screen for Findings {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <&Finding as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Which layers hold a file: what a search through all layers of a location, or of one version, brings up.
 
-use super::{ask_file, filter_note, list_answer, nothing_fits, place_title, plain, sort_menu, version_name};
+use super::{ask_file, place_title, version_name};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::files::{Entry, EntryKind, mode_string};
@@ -8,7 +8,8 @@ use crate::model::filter::{self, Field, FieldKind, Value};
 use crate::model::text;
 use crate::ops::find::Found;
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, location_word, thousands, version_word,
 };
@@ -16,7 +17,7 @@ use crate::tui::screens::files::Files;
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target, error_line};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use std::borrow::Cow;
@@ -40,22 +41,29 @@ const COLUMNS: [Column; 6] = [
     Column::new("versions", Width::Cells(20)).rank(2),
 ];
 
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| by == by::SIZE,
+    kinds: &[],
+    fields: <HitRow<'_> as filter::Row>::fields,
+    marks: false,
+};
+
 /// One search.
 pub struct Finds {
     place: PlaceId,
     pattern: String,
     scope: Option<Digest>,
-    list: List<(usize, usize)>,
+    listing: Listing<(usize, usize)>,
     /// Each hit: which layer's, and which of its.
     hits: Vec<(usize, usize)>,
-    seen: Option<u64>,
 }
 
 impl Finds {
     /// Looks for `pattern` in all layers of `place`, or only in those of the version `scope`.
     pub fn new(place: PlaceId, pattern: String, scope: Option<Digest>) -> Finds {
-        let list = List::new(by::FOUND, |by| by == by::SIZE);
-        Finds { place, pattern, scope, list, hits: Vec::new(), seen: None }
+        Finds { place, pattern, scope, listing: Listing::new(&SHAPE, by::FOUND), hits: Vec::new() }
     }
 
     fn found<'a>(&self, shared: &'a Shared) -> &'a [Found] {
@@ -70,41 +78,7 @@ impl Finds {
     }
 
     fn current<'a>(&self, shared: &'a Shared) -> Option<(&'a Found, &'a Entry)> {
-        self.hit(self.list.current()?, shared)
-    }
-
-    fn step(&self, found: &Found, shared: &Shared) -> Option<String> {
-        let place = shared.places.get(self.place)?;
-        found.users.iter().find_map(|user| {
-            let cache = place.index(&user.index)?.cache.as_ref()?;
-            let name = shared.names.of(cache.layers.get(*user.layers.first()?)?)?;
-            Some(text::safe(&name.step).into_owned())
-        })
-    }
-
-    fn versions(&self, found: &Found, shared: &Shared) -> String {
-        let place = shared.places.get(self.place);
-        let name = |digest: &Digest| place.and_then(|p| p.index(digest)).map_or_else(|| digest.short(), version_name);
-        match found.users.as_slice() {
-            [] => String::new(),
-            [one] => name(&one.index),
-            [one, more @ ..] => format!("{} +{}", name(&one.index), more.len()),
-        }
-    }
-
-    fn row(&self, found: &Found, entry: &Entry, look: Look<'_>) -> Row<'static> {
-        let gone = entry.kind.is_whiteout();
-        let path = text::safe_bytes(&entry.path).into_owned();
-        let path = if gone { Span::styled(path, look.theme.dim) } else { Span::raw(path) };
-        let sized = matches!(entry.kind, EntryKind::File);
-        Row::from(vec![
-            Cell::text(look.dim(mode_string(entry.kind, entry.mode))),
-            if sized { look.size(Some(entry.size)) } else { Cell::text(look.dim(entry.kind.name())) },
-            Cell::of(vec![path], 0, Cut::Middle),
-            Cell::digest(look.dim(found.blob.short())),
-            Cell::text(self.step(found, look.shared).unwrap_or_default()),
-            Cell::text(look.dim(self.versions(found, look.shared))),
-        ])
+        self.hit(self.listing.list.current()?, shared)
     }
 
     fn open(&self, cx: &mut Context<'_>) {
@@ -115,7 +89,7 @@ impl Finds {
             Some(cache.chain(*user.layers.first()?).into_iter().map(|l| cache.layers[l].blob).collect())
         });
         let size = place.and_then(|p| p.inventory.as_ref()).and_then(|i| i.blob(&found.blob)).and_then(|b| b.size);
-        let name = self.step(found, cx.shared).unwrap_or_else(|| found.blob.short());
+        let name = step(self.place, found, cx.shared).unwrap_or_else(|| found.blob.short());
         let chain = chain.unwrap_or_else(|| vec![found.blob]);
         cx.ask(Request::Push(Box::new(Files::new(self.place, chain, name, size).at(entry.path.clone()))));
     }
@@ -126,7 +100,7 @@ impl Finds {
         lines.push(look.fact("kind", vec![entry.kind.name().into()]));
         lines.push(look.fact("size", vec![format!("{} B", thousands(entry.size)).into()]));
         lines.push(look.fact("layer", vec![found.blob.to_string().into()]));
-        lines.extend(self.step(found, look.shared).map(|step| look.fact("step", vec![step.into()])));
+        lines.extend(step(self.place, found, look.shared).map(|step| look.fact("step", vec![step.into()])));
         let place = look.shared.places.get(self.place);
         for user in &found.users {
             let name = place.and_then(|p| p.index(&user.index)).map_or_else(|| user.index.short(), version_name);
@@ -137,12 +111,45 @@ impl Finds {
     }
 
     fn text(&self, look: Look<'_>) -> String {
-        let row = |n: usize| {
-            let hit = self.list.source(n).and_then(|n| self.hit(n, look.shared));
-            hit.map_or_else(Row::default, |(found, entry)| self.row(found, entry, look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        let hit = |n: usize| self.hit(n, look.shared);
+        self.listing.text(&|n| hit(n).map_or_else(Row::default, |(found, entry)| row(self.place, found, entry, look)))
     }
+}
+
+/// The step of the layer, where something tells it. Safe.
+fn step(place: PlaceId, found: &Found, shared: &Shared) -> Option<String> {
+    let place = shared.places.get(place)?;
+    found.users.iter().find_map(|user| {
+        let cache = place.index(&user.index)?.cache.as_ref()?;
+        let name = shared.names.of(cache.layers.get(*user.layers.first()?)?)?;
+        Some(text::safe(&name.step).into_owned())
+    })
+}
+
+/// The newest version that has the layer, and how many more there are.
+fn versions(place: PlaceId, found: &Found, shared: &Shared) -> String {
+    let place = shared.places.get(place);
+    let name = |digest: &Digest| place.and_then(|p| p.index(digest)).map_or_else(|| digest.short(), version_name);
+    match found.users.as_slice() {
+        [] => String::new(),
+        [one] => name(&one.index),
+        [one, more @ ..] => format!("{} +{}", name(&one.index), more.len()),
+    }
+}
+
+fn row(place: PlaceId, found: &Found, entry: &Entry, look: Look<'_>) -> Row<'static> {
+    let gone = entry.kind.is_whiteout();
+    let path = text::safe_bytes(&entry.path).into_owned();
+    let path = if gone { Span::styled(path, look.theme.dim) } else { Span::raw(path) };
+    let sized = matches!(entry.kind, EntryKind::File);
+    Row::from(vec![
+        Cell::text(look.dim(mode_string(entry.kind, entry.mode))),
+        if sized { look.size(Some(entry.size)) } else { Cell::text(look.dim(entry.kind.name())) },
+        Cell::of(vec![path], 0, Cut::Middle),
+        Cell::digest(look.dim(found.blob.short())),
+        Cell::text(step(place, found, look.shared).unwrap_or_default()),
+        Cell::text(look.dim(versions(place, found, look.shared))),
+    ])
 }
 
 struct HitRow<'a>(&'a Found, &'a Entry);
@@ -189,15 +196,14 @@ impl Screen for Finds {
 
     fn refresh(&mut self, shared: &Shared) {
         let Some(revision) = shared.searches.get(&self.place).map(|search| search.revision) else { return };
-        if self.seen == Some(revision) {
+        if !self.listing.is_stale(revision) {
             return;
         }
-        self.seen = Some(revision);
         let found = self.found(shared);
         self.hits = found.iter().enumerate().flat_map(|(n, f)| (0..f.hits.len()).map(move |hit| (n, hit))).collect();
         let hits = &self.hits;
         let at = |n: usize| (&found[hits[n].0], &found[hits[n].0].hits[hits[n].1]);
-        self.list.arrange(&Source {
+        let source = Source {
             len: hits.len(),
             key: &|n| hits[n],
             row: &|n| HitRow(at(n).0, at(n).1),
@@ -209,29 +215,18 @@ impl Screen for Finds {
                 _ => a.cmp(&b),
             },
             now: shared.now,
-        });
+        };
+        self.listing.arrange(revision, &source);
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
         match action {
             Action::Open | Action::Right => self.open(cx),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
             Action::Info => cx.ask(Request::Show("found".to_owned(), self.details(cx.look))),
             Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
             Action::Export => cx.ask(ask_file("found.txt")),
             Action::Refresh => cx.requests.extend(self.begin(cx.shared)),
-            Action::Escape => {
-                self.seen = None;
-                return self.list.escape();
-            }
-            _ => {
-                let hits = &self.hits;
-                let acted = !hits.is_empty() && self.list.act(action, &|n| hits[n]);
-                if action == Action::Reverse {
-                    self.seen = None;
-                }
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
@@ -242,38 +237,24 @@ impl Screen for Finds {
             cx.ask(Request::Work(self.place, Work::Save { path: PathBuf::from(path), text }));
             return Ok(());
         }
-        list_answer(&mut self.list, &answer, <HitRow<'_> as filter::Row>::fields())?;
-        self.seen = None;
-        Ok(())
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
-        let hits = &self.hits;
-        if hits.is_empty() {
-            return;
-        }
-        match self.list.mouse(mouse, &|n| hits[n]) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved | Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.open(cx);
         }
     }
 
     fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
-        let look = canvas.look;
-        let pane = Pane {
-            title: vec![Span::raw(format!("{} in layers", text::safe(&self.pattern)))],
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: true,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, area);
-        if self.list.is_empty() {
-            let search = look.shared.searches.get(&self.place);
-            let running = look.shared.jobs.get(JobKind::Find, self.place).is_some();
-            let lines = match search.map(|search| (&search.error, search.findings.len())) {
-                _ if !self.hits.is_empty() => nothing_fits(),
+        let (look, place) = (canvas.look, self.place);
+        let title = vec![Span::raw(format!("{} in layers", text::safe(&self.pattern)))];
+        let (hits, found) = (&self.hits, self.found(look.shared));
+        let empty = || {
+            let search = look.shared.searches.get(&place);
+            let running = look.shared.jobs.get(JobKind::Find, place).is_some();
+            match search.map(|search| (&search.error, search.findings.len())) {
+                _ if !hits.is_empty() => nothing_fits(),
                 _ if running => vec!["looking into all layers".to_owned()],
                 Some((Some(error), _)) => vec![error_line(error), "r looks again".to_owned()],
                 Some((None, unread)) if unread > 0 => {
@@ -282,18 +263,15 @@ impl Screen for Finds {
                 _ => {
                     vec!["no layer has that".to_owned(), "names may hold * and ?; a / makes it a whole path".to_owned()]
                 }
-            };
-            return canvas.nothing(&lines, inner);
-        }
-        let mut state = std::mem::take(&mut self.list.state);
-        let row = |n: usize| {
-            let hit = self.list.source(n).and_then(|n| self.hit(n, look.shared));
-            hit.map_or_else(Row::default, |(found, entry)| self.row(found, entry, look))
+            }
         };
-        let (len, sort) = (self.list.len(), Some(self.list.sort));
-        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: false, stacked: false };
-        canvas.table(table, inner, &mut state);
-        self.list.state = state;
+        let row = |n: usize| {
+            let hit = hits.get(n).and_then(|(layer, hit)| Some((found.get(*layer)?, *hit)));
+            let hit = hit.and_then(|(found, hit)| Some((found, found.hits.get(hit)?)));
+            hit.map_or_else(Row::default, |(found, entry)| row(place, found, entry, look))
+        };
+        let pane = Pane { title, focused: true, ..Pane::default() };
+        self.listing.draw(area, pane, (&row, &empty), canvas);
     }
 
     fn status(&self, shared: &Shared) -> String {
@@ -310,8 +288,7 @@ impl Screen for Finds {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <HitRow<'_> as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {

@@ -3,30 +3,22 @@
 mod draw;
 mod preview;
 
-use super::{kinds_menu, list_answer, place_title, sort_menu, with_preview};
+use super::{is_damaged, place_title, with_preview};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::filter;
 use crate::model::inventory::CacheIndex;
 use crate::model::rows::IndexRow;
 use crate::tui::keys::{Action, View};
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::{Source, walk};
+use crate::tui::listing::{Listing, Shape};
 use crate::tui::screen::{Answer, Canvas, Context, Jump, Mouse, Request, Screen, Search, bytes, count, location_word};
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target, Tone};
 use crate::tui::widgets::table::{Column, Hit, TableState, Width};
-use crate::tui::widgets::textbox::Scroll;
 use preview::Preview;
 use ratatui::layout::Rect;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-
-/// The pane that has the focus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Focus {
-    Places,
-    Indexes,
-    Preview,
-}
 
 /// Orders of the indexes.
 mod by {
@@ -70,20 +62,23 @@ const PLACE_COLUMNS: [Column; 4] = [
     Column::new("used", Width::Cells(10)).right(),
 ];
 
-/// Kinds of versions to show.
-const KINDS: [&str; 4] = ["all", "tagged", "untagged", "damaged"];
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| !matches!(by, by::NAME | by::FORM),
+    kinds: &["all", "tagged", "untagged", "damaged"],
+    fields: <IndexRow<'_> as filter::Row>::fields,
+    marks: true,
+};
 
 /// The first screen.
 pub struct Home {
-    focus: Focus,
+    /// Whether the locations have the focus, and not the indexes or their preview.
+    on_places: bool,
     places: TableState,
     /// A list for each place, so that each keeps its cursor, filter and marks.
-    lists: HashMap<PlaceId, List<Digest>>,
-    kinds: u8,
-    scroll: Scroll,
+    listings: HashMap<PlaceId, Listing<Digest>>,
     preview: Preview,
-    /// Place and revision the rows were arranged for.
-    seen: Option<(PlaceId, u64)>,
 }
 
 impl Default for Home {
@@ -95,34 +90,45 @@ impl Default for Home {
 impl Home {
     /// The screen with the cursor on the first location.
     pub fn new() -> Home {
-        Home {
-            focus: Focus::Indexes,
-            places: TableState::default(),
-            lists: HashMap::new(),
-            kinds: 0,
-            scroll: Scroll::default(),
-            preview: Preview::default(),
-            seen: None,
-        }
+        let (places, preview) = (TableState::default(), Preview::default());
+        Home { on_places: false, places, listings: HashMap::new(), preview }
     }
 
     fn at(&self) -> PlaceId {
         self.places.selected()
     }
 
-    fn list(&mut self) -> &mut List<Digest> {
+    fn listing(&mut self) -> &mut Listing<Digest> {
         let at = self.at();
-        self.lists.entry(at).or_insert_with(|| List::new(by::AGE, |by| !matches!(by, by::NAME | by::FORM)))
+        self.listings.entry(at).or_insert_with(|| Listing::new(&SHAPE, by::AGE))
+    }
+
+    fn known_listing(&self) -> Option<&Listing<Digest>> {
+        self.listings.get(&self.at())
     }
 
     fn current<'a>(&self, shared: &'a Shared) -> Option<&'a CacheIndex> {
         let place = shared.places.get(self.at())?;
-        place.indexes().get(self.lists.get(&self.at())?.current()?)
+        place.indexes().get(self.known_listing()?.list.current()?)
+    }
+
+    /// The pane that has the focus: locations, indexes, preview.
+    fn focus(&self) -> u8 {
+        match self.known_listing() {
+            _ if self.on_places => 1,
+            Some(listing) if listing.on_preview => 3,
+            _ => 2,
+        }
+    }
+
+    fn focus_on(&mut self, pane: u8) {
+        self.on_places = pane == 1;
+        self.listing().on_preview = pane == 3;
     }
 
     fn open(&mut self, cx: &mut Context<'_>) {
-        if self.focus == Focus::Places {
-            self.focus = Focus::Indexes;
+        if self.on_places {
+            self.on_places = false;
             return;
         }
         let Some(target) = self.target(cx.shared) else { return };
@@ -133,26 +139,6 @@ impl Home {
         } else {
             cx.ask(Request::Push(Box::new(super::index::Index::raw(target, cx.shared))));
         }
-    }
-
-    fn step_place(&mut self, action: Action, len: usize) -> bool {
-        let page = self.places.visible() as isize;
-        let by = match action {
-            Action::Up => -1,
-            Action::Down => 1,
-            Action::HalfUp | Action::PageUp => -page,
-            Action::HalfDown | Action::PageDown => page,
-            Action::Top => isize::MIN + 1,
-            Action::Bottom => isize::MAX,
-            _ => return false,
-        };
-        self.places.step(by, len);
-        self.seen = None;
-        true
-    }
-
-    fn focus_on(&mut self, focus: Focus) {
-        self.focus = focus;
     }
 }
 
@@ -173,7 +159,7 @@ fn compare(by: u8, a: &CacheIndex, b: &CacheIndex) -> Ordering {
 
 impl Screen for Home {
     fn view(&self) -> View {
-        if self.focus == Focus::Places { View::Locations } else { View::Indexes }
+        if self.on_places { View::Locations } else { View::Indexes }
     }
 
     fn crumbs(&self, shared: &Shared) -> Vec<String> {
@@ -187,141 +173,86 @@ impl Screen for Home {
         self.places.step(0, shared.places.len());
         let at = self.at();
         let Some(place) = shared.places.get(at) else { return };
-        if self.seen != Some((at, place.revision)) {
-            let (indexes, kinds) = (place.indexes(), self.kinds);
+        if self.listing().is_stale(place.revision) {
+            let (indexes, kinds) = (place.indexes(), self.listing().kinds);
             let kind = |n: usize| match kinds {
                 1 => !indexes[n].is_dangling(),
                 2 => indexes[n].is_dangling(),
-                3 => super::is_damaged(&indexes[n]),
+                3 => is_damaged(&indexes[n]),
                 _ => true,
             };
-            self.list().arrange(&Source {
+            let source = Source {
                 len: indexes.len(),
                 key: &|n| indexes[n].digest,
                 row: &|n| IndexRow { index: &indexes[n], kind: place.location.kind() },
                 kind: &kind,
                 order: &|by, a, b| compare(by, &indexes[a], &indexes[b]),
                 now: shared.now,
-            });
-            self.seen = Some((at, place.revision));
+            };
+            self.listing().arrange(place.revision, &source);
         }
         let current = self.current(shared).map(|index| index.digest);
-        self.preview.refresh(shared, at, current.filter(|_| self.focus != Focus::Places));
+        self.preview.refresh(shared, at, current.filter(|_| !self.on_places));
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
         let places = cx.shared.places.len();
         match action {
-            Action::NextPane => self.focus_on(match self.focus {
-                Focus::Places => Focus::Indexes,
-                Focus::Indexes => Focus::Preview,
-                Focus::Preview => Focus::Places,
-            }),
-            Action::PrevPane => self.focus_on(match self.focus {
-                Focus::Places => Focus::Preview,
-                Focus::Indexes => Focus::Places,
-                Focus::Preview => Focus::Indexes,
-            }),
-            Action::Pane(1) | Action::GoLocations => self.focus_on(Focus::Places),
-            Action::Pane(2) | Action::GoIndexes => self.focus_on(Focus::Indexes),
-            Action::Pane(3) => self.focus_on(Focus::Preview),
-            Action::Left if self.focus != Focus::Places => self.focus_on(Focus::Places),
+            Action::NextPane => self.focus_on(self.focus() % 3 + 1),
+            Action::PrevPane => self.focus_on((self.focus() + 1) % 3 + 1),
+            Action::Pane(n) => self.focus_on(n),
+            Action::GoLocations => self.focus_on(1),
+            Action::GoIndexes => self.focus_on(2),
+            Action::Left if !self.on_places => self.focus_on(1),
             Action::Open | Action::Right => self.open(cx),
-            Action::PreviewDown => self.scroll.step(1, usize::MAX),
-            Action::PreviewUp => self.scroll.step(-1, usize::MAX),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list().sort)),
-            Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
             Action::Toggle => {
-                self.kinds = if self.kinds == 0 { 1 } else { 0 };
-                self.seen = None;
+                let listing = self.listing();
+                listing.kinds = u8::from(listing.kinds == 0);
+                listing.outdate();
             }
             Action::Info => {
                 let details = self.preview.details(cx.look);
                 cx.ask(Request::Show("details".to_owned(), details));
             }
-            Action::Escape => {
-                if self.kinds != 0 {
-                    self.kinds = 0;
-                    self.seen = None;
-                    return true;
-                }
-                self.seen = None;
-                return self.list().escape();
-            }
-            _ if self.focus == Focus::Places => return self.step_place(action, places),
-            _ if self.focus == Focus::Preview => {
-                let page = self.scroll.height as isize;
-                match action {
-                    Action::Up => self.scroll.step(-1, usize::MAX),
-                    Action::Down => self.scroll.step(1, usize::MAX),
-                    Action::PageUp | Action::HalfUp => self.scroll.step(-page, usize::MAX),
-                    Action::PageDown | Action::HalfDown => self.scroll.step(page, usize::MAX),
-                    Action::Top => self.scroll.down = 0,
-                    _ => return false,
-                }
-            }
-            _ => {
-                let Some(place) = cx.shared.places.get(self.at()) else { return false };
-                let indexes = place.indexes();
-                let sort = self.list().sort;
-                let acted = self.list().act(action, &|n| indexes[n].digest);
-                if self.list().sort != sort {
-                    self.seen = None;
-                }
-                self.scroll.down = 0;
-                return acted;
-            }
+            _ if self.on_places && walk(&mut self.places, action, places) => {}
+            _ => return self.listing().act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        match answer {
-            Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::Jump(Jump::Place(place)) => {
-                self.places.select(place.min(cx.shared.places.len().saturating_sub(1)));
-                self.focus = Focus::Indexes;
-            }
-            other => {
-                list_answer(self.list(), &other, <IndexRow<'_> as filter::Row>::fields())?;
-            }
+        if let Answer::Jump(Jump::Place(place)) = answer {
+            self.places.select(place.min(cx.shared.places.len().saturating_sub(1)));
+            self.focus_on(2);
+            return Ok(());
         }
-        self.seen = None;
-        Ok(())
+        self.listing().answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {
         let places = cx.shared.places.len();
-        if self.places.hit(mouse.at(), places).is_some() {
-            self.focus = Focus::Places;
-            match mouse {
-                Mouse::Wheel(_, by) => self.places.scroll(by, places),
-                _ => {
-                    if let Some(Hit::Row(row)) = self.places.hit(mouse.at(), places) {
-                        self.places.select(row);
-                    }
-                }
+        match (self.places.hit(mouse.at(), places), mouse) {
+            (Some(_), Mouse::Wheel(_, by)) => self.places.scroll(by, places),
+            (Some(Hit::Row(row)), _) => {
+                self.places.select(row);
+                self.on_places = true;
             }
-            self.seen = None;
-            return;
-        }
-        let Some(place) = cx.shared.places.get(self.at()) else { return };
-        let indexes = place.indexes();
-        match self.list().mouse(mouse, &|n| indexes[n].digest) {
-            Clicked::Opened => self.open(cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved => self.focus = Focus::Indexes,
-            Clicked::Nothing => {}
+            _ => {
+                if self.listing().mouse(mouse) {
+                    self.open(cx);
+                }
+                self.on_places &= self.listing().list.state.hit(mouse.at(), usize::MAX).is_none();
+            }
         }
     }
 
     fn draw(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let (width, height) = canvas.size;
         if canvas.zoomed {
-            return match self.focus {
-                Focus::Places => self.draw_places(area, canvas),
-                Focus::Indexes => self.draw_indexes(area, canvas),
-                Focus::Preview => self.draw_preview(area, canvas),
+            return match self.focus() {
+                1 => self.draw_places(area, canvas),
+                2 => self.draw_indexes(area, canvas),
+                _ => self.draw_preview(area, canvas),
             };
         }
         if width < 100 {
@@ -332,7 +263,7 @@ impl Screen for Home {
                 let indexes = Rect { y: places.bottom(), height: list.height - places.height, ..list };
                 self.draw_places(places, canvas);
                 self.draw_indexes(indexes, canvas);
-            } else if self.focus == Focus::Places {
+            } else if self.on_places {
                 self.draw_places(list, canvas);
             } else {
                 self.draw_indexes(list, canvas);
@@ -371,8 +302,8 @@ impl Screen for Home {
         if usage.orphan_blobs > 0 {
             parts.push(format!("{} in {}", bytes(usage.orphan_bytes, shared), count(usage.orphan_blobs, "orphan")));
         }
-        if let Some(list) = self.lists.get(&self.at()).filter(|list| !list.marks().is_empty()) {
-            parts.push(format!("marked {}", self.marked(inventory, list, shared)));
+        if let Some(listing) = self.known_listing().filter(|listing| !listing.list.marks().is_empty()) {
+            parts.push(format!("marked {}", self.marked(inventory, &listing.list, shared)));
         }
         if let Some(took) = place.took {
             parts.push(format!("{:.1}s", took.as_secs_f32()));
@@ -381,13 +312,13 @@ impl Screen for Home {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.lists.get(&self.at()).map_or(String::new(), |list| list.filter_text().to_owned());
-        Search { fields: <IndexRow<'_> as filter::Row>::fields(), text, hides: true }
+        let nothing = Search { fields: &[], text: String::new(), hides: true };
+        self.known_listing().map_or(nothing, Listing::search)
     }
 
     fn yank(&self, action: Action, shared: &Shared) -> Option<String> {
         let place = shared.places.get(self.at())?;
-        if self.focus == Focus::Places {
+        if self.on_places {
             return match action {
                 Action::YankRef => Some(place.location.to_string()),
                 Action::YankPath => place.location.local().ok().map(|local| local.dir),
@@ -404,10 +335,9 @@ impl Screen for Home {
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), "ls".to_owned()];
         words.extend(shared.places.get(self.at()).map(|place| location_word(&place.location)));
-        if let Some(list) = self.lists.get(&self.at())
-            && !list.filter_text().is_empty()
-        {
-            words.extend(["--filter".to_owned(), list.filter_text().to_owned()]);
+        let filter = self.known_listing().map_or("", |listing| listing.list.filter_text());
+        if !filter.is_empty() {
+            words.extend(["--filter".to_owned(), filter.to_owned()]);
         }
         words
     }

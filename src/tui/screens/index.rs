@@ -1,12 +1,14 @@
 //! One version of a cache, in five tabs: its layers, its graph, its records, the documents as written, and the other
 //! versions around it.
 
+mod chain;
 mod details;
 mod facts;
 mod graph;
 mod layers;
 mod raw;
 mod records;
+mod trees;
 mod versions;
 
 use super::{place_title, version_name, yank_version};

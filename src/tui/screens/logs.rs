@@ -4,6 +4,7 @@ use super::ask_file;
 use crate::error::Result;
 use crate::model::text;
 use crate::tui::keys::{Action, View};
+use crate::tui::listing::kinds_menu;
 use crate::tui::screen::{Answer, Canvas, Context, Mouse, Request, Screen, Search, Work, count};
 use crate::tui::shared::{Entry, PlaceId, Shared, Target, Tone};
 use crate::tui::widgets::frame::Pane;
@@ -123,21 +124,16 @@ impl Screen for Logs {
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {
-        let page = self.scroll.height as isize;
+        if let Some(by) = action.distance(self.scroll.height) {
+            self.step(by);
+            return true;
+        }
         match action {
-            Action::Up => self.step(-1),
-            Action::Down => self.step(1),
-            Action::HalfUp => self.step(-page / 2),
-            Action::HalfDown => self.step(page / 2),
-            Action::PageUp => self.step(-page),
-            Action::PageDown => self.step(page),
-            Action::Top => self.step(isize::MIN + 1),
-            Action::Bottom => self.step(isize::MAX),
             Action::Left => self.scroll.right = self.scroll.right.saturating_sub(8),
             Action::Right => self.scroll.right += 8,
             Action::FindNext => self.find(true, cx.shared),
             Action::FindPrev => self.find(false, cx.shared),
-            Action::Kinds => cx.ask(super::kinds_menu(&KINDS, self.kinds)),
+            Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
             Action::Pager => cx.ask(Request::Page(self.text(cx.shared))),
             Action::Export => cx.ask(ask_file("cachedeck.log")),
             Action::Escape if !self.word.is_empty() => self.word.clear(),

@@ -9,17 +9,13 @@ pub mod home;
 pub mod index;
 pub mod logs;
 
-use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::tui::keys::Action;
-use crate::tui::list::List;
-use crate::tui::screen::{Answer, Look, Question, Request};
+use crate::tui::screen::{Look, Question, Request};
 use crate::tui::shared::{Place, PlaceId, Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
-use crate::tui::widgets::picker::Choice;
-use crate::tui::widgets::table::{Column, Row};
 use crate::tui::widgets::textbox;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -55,42 +51,6 @@ pub fn previous(shared: &Shared, target: Target) -> Option<Target> {
 /// Title of a location, safe.
 pub fn place_title(shared: &Shared, place: PlaceId) -> String {
     shared.places.get(place).map(|p| p.location.title()).unwrap_or_default()
-}
-
-/// A menu of the columns one can sort by.
-pub fn sort_menu(columns: &[(&str, u8)], now: (u8, bool)) -> Request {
-    let mut used = Vec::new();
-    let choices = columns.iter().map(|(name, by)| {
-        // The first letter that no other column has; letters that move in a menu are left out.
-        let key = name.chars().find(|c| c.is_ascii_alphabetic() && !"jkqc".contains(*c) && !used.contains(c));
-        used.extend(key);
-        let detail = match now {
-            (at, down) if at == *by => {
-                if down {
-                    "downwards"
-                } else {
-                    "upwards"
-                }
-            }
-            _ => "",
-        };
-        let key = key.map(String::from).unwrap_or_default();
-        Choice { name: (*name).to_owned(), detail: detail.to_owned(), key, value: Answer::Sort(*by) }
-    });
-    let choices = choices.collect();
-    let at = columns.iter().position(|(_, by)| *by == now.0).unwrap_or(0);
-    Request::Menu("sort by".to_owned(), choices, at)
-}
-
-/// A menu of kinds to show; the first is all.
-pub fn kinds_menu(kinds: &[&str], now: u8) -> Request {
-    let choice = |(at, name): (usize, &&str)| Choice {
-        name: (*name).to_owned(),
-        detail: String::new(),
-        key: at.to_string(),
-        value: Answer::Kinds(at as u8),
-    };
-    Request::Menu("show".to_owned(), kinds.iter().enumerate().map(choice).collect(), usize::from(now))
 }
 
 /// Splits `area` into a list and a preview beside it (wide) or below it (narrow), as far as there is room.
@@ -218,36 +178,6 @@ pub fn used_by(inventory: &Inventory, digest: &Digest, most: usize) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// Takes answers that every list takes: order and filter. `Ok(false)` if it is another one.
-pub fn list_answer<K: Copy + Eq + std::hash::Hash>(
-    list: &mut List<K>,
-    answer: &Answer,
-    fields: &[crate::model::filter::Field],
-) -> Result<bool> {
-    match answer {
-        Answer::Sort(by) => {
-            list.sort_by(*by);
-            Ok(true)
-        }
-        Answer::Search(text) => list.filter(text, fields).map(|()| true),
-        _ => Ok(false),
-    }
-}
-
-/// What a list says when its filter lets nothing through.
-pub fn nothing_fits() -> Vec<String> {
-    vec!["nothing fits".to_owned(), "esc shows all again".to_owned()]
-}
-
-/// The active filter, for a pane's border.
-pub fn filter_note<K: Copy + Eq + std::hash::Hash>(list: &List<K>, look: Look<'_>) -> Vec<Span<'static>> {
-    if list.filter_text().is_empty() {
-        return Vec::new();
-    }
-    let text = text::safe(list.filter_text()).into_owned();
-    vec![Span::styled("/ ", look.theme.key), Span::styled(text, look.theme.found)]
-}
-
 /// Cell of a version's name: its first tag and how many more there are, or that it has none.
 pub fn name_cell<'a>(index: &'a CacheIndex, look: Look<'_>) -> Cell<'a> {
     match index.tags.as_slice() {
@@ -257,31 +187,6 @@ pub fn name_cell<'a>(index: &'a CacheIndex, look: Look<'_>) -> Cell<'a> {
             Cell::of(vec![Span::raw(text::safe(tag)), look.dim(format!(" +{}", more.len()))], 0, Cut::Middle)
         }
     }
-}
-
-/// The rows of a table as plain text in columns, for the pager and for files.
-pub fn plain<'a>(columns: &[Column], len: usize, row: &dyn Fn(usize) -> Row<'a>) -> String {
-    let text_of = |cell: &Cell<'_>| match cell {
-        Cell::Text { parts, .. } => parts.iter().map(|p| p.content.as_ref()).collect::<String>().trim().to_owned(),
-        Cell::Bar { .. } => String::new(),
-    };
-    let mut lines = vec![columns.iter().map(|c| c.title.to_owned()).collect::<Vec<_>>()];
-    lines.extend((0..len).map(|n| row(n).cells.iter().map(text_of).collect()));
-    let widths: Vec<usize> = (0..columns.len())
-        .map(|c| lines.iter().filter_map(|l| l.get(c)).map(|t| text::width(t)).max().unwrap_or(0))
-        .collect();
-    let mut all = String::new();
-    for line in &lines {
-        let mut shown = String::new();
-        for ((cell, width), column) in line.iter().zip(&widths).zip(columns).filter(|((_, width), _)| **width > 0) {
-            let cell = if column.right { text::pad_left(cell, *width) } else { text::pad_right(cell, *width) };
-            shown.push_str(&cell);
-            shown.push_str("  ");
-        }
-        all.push_str(shown.trim_end());
-        all.push('\n');
-    }
-    all
 }
 
 /// Asks where to write something that would be called `name`.

@@ -318,20 +318,27 @@ fn fit(columns: &[Column], room: u16) -> Vec<Place> {
     places
 }
 
-/// Two lines a row: on the first what grows and what stands before it, on the second the rest, as far as it fits.
+/// Columns this narrow stay beside the name where rows take two lines.
+const NARROW: u16 = 4;
+
+/// Two lines a row: on the first what grows, with the narrow columns before it; on the second the rest, as far as it
+/// fits.
 fn stack(columns: &[Column], room: u16) -> Vec<Place> {
     let grows = columns.iter().position(|c| matches!(c.width, Width::Grows(_))).unwrap_or(0);
-    let (first, second) = columns.split_at(grows + 1);
-    let indent: u16 = first[..grows].iter().map(|c| least(c, true) + 1).sum();
+    let beside = |at: usize| at < grows && least(&columns[at], true) <= NARROW;
     let mut places = Vec::new();
     let mut x = 0;
-    for (column, c) in first.iter().enumerate() {
-        let width = if column == grows { room.saturating_sub(x) } else { least(c, true) };
-        places.push(Place { column, x, width: width.min(room.saturating_sub(x)), line: 0 });
-        x += width + 1;
+    for column in (0..grows).filter(|&at| beside(at)).chain([grows]) {
+        let width = if column == grows { room } else { least(&columns[column], true) }.min(room.saturating_sub(x));
+        places.push(Place { column, x, width, line: 0 });
+        x += width + u16::from(width > 0);
     }
-    let rest = fit(second, room.saturating_sub(indent));
-    places.extend(rest.into_iter().map(|p| Place { column: p.column + grows + 1, x: p.x + indent, line: 1, ..p }));
+    let indent = places.last().map_or(0, |name| name.x);
+    let rest: Vec<usize> = (0..columns.len()).filter(|&at| at != grows && !beside(at)).collect();
+    let below: Vec<Column> = rest.iter().map(|&at| columns[at]).collect();
+    let below = fit(&below, room.saturating_sub(indent)).into_iter();
+    places.extend(below.map(|p| Place { column: rest[p.column], x: p.x + indent, line: 1, ..p }));
+    places.retain(|place| place.width > 0);
     places
 }
 

@@ -1,6 +1,7 @@
 //! Text that scrolls: previews, peeks, details, the log. It can show where a word was found.
 
 use crate::model::text;
+use crate::tui::keys::Action;
 use crate::tui::widgets::cell::Ink;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -20,6 +21,13 @@ impl Scroll {
     /// Scrolls by `by` lines of `len`.
     pub fn step(&mut self, by: isize, len: usize) {
         self.down = self.down.saturating_add_signed(by).min(len.saturating_sub(self.height.max(1)));
+    }
+
+    /// Scrolls as `action` says; `false` if it scrolls nothing. The end is found when the text is drawn.
+    pub fn walk(&mut self, action: Action) -> bool {
+        let by = action.distance(self.height);
+        self.step(by.unwrap_or(0), usize::MAX);
+        by.is_some()
     }
 
     /// Brings line `line` onto the screen.

@@ -1,24 +1,25 @@
 //! Draws the files: the tree on the left, the beginning of the file under the cursor on the right.
 
 use super::rows::{behind, mark_name};
-use super::{Files, KINDS, by, mode_string, plain};
+use super::{Files, by, mode_string};
 use crate::model::files::tree::{FileTree, Mark, NodeId, View};
 use crate::model::files::{Ending, EntryKind};
 use crate::model::text;
 use crate::tui::contents::Contents;
+use crate::tui::listing::nothing_fits;
 use crate::tui::screen::{Canvas, Context, Look, thousands};
-use crate::tui::screens::{filter_note, nothing_fits, with_preview};
+use crate::tui::screens::with_preview;
 use crate::tui::shared::{Fetched, JobKind, error_line};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
+use crate::tui::widgets::table::{Column, Row, Width};
 use crate::tui::widgets::textbox::wrap;
 use jiff::Timestamp;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-const COLUMNS: [Column; 7] = [
+pub(super) const COLUMNS: [Column; 7] = [
     Column::new("", Width::Cells(1)),
     Column::new("mode", Width::Cells(10)).rank(3),
     Column::new("uid:gid", Width::Cells(9)).rank(5),
@@ -33,8 +34,8 @@ impl Files {
         let look = canvas.look;
         let (mut list, mut peek) = with_preview(area, canvas.size, 42);
         if canvas.zoomed {
-            (list, peek) = if self.focus_peek { (Rect::default(), Some(area)) } else { (area, None) };
-        } else if peek.is_none() && self.focus_peek {
+            (list, peek) = if self.listing.on_preview { (Rect::default(), Some(area)) } else { (area, None) };
+        } else if peek.is_none() && self.listing.on_preview {
             // No room for both: the one that has the focus.
             (list, peek) = (Rect::default(), Some(area));
         }
@@ -42,50 +43,31 @@ impl Files {
             self.draw_tree(list, canvas);
         }
         if let Some(area) = peek {
-            let title = self.peek_title(look);
-            let pane = Pane { number: Some(2), title: vec![title.into()], focused: self.focus_peek, ..Pane::default() };
-            let inner = canvas.pane(&pane, area);
-            let lines = self.peek_lines(usize::from(inner.width), look);
-            canvas.lines(&lines, inner, &mut self.scroll);
+            let (title, lines) =
+                (self.peek_title(look), self.peek_lines(usize::from(area.width.saturating_sub(4)), look));
+            self.listing.draw_preview(area, title, &lines, canvas);
         }
     }
 
     fn draw_tree(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
         let contents = self.contents(look.shared);
-        let mut note = filter_note(&self.list, look);
+        let mut note = Vec::new();
         if let Some(ending) = contents.and_then(|c| c.ending.as_ref()).filter(|e| !e.is_complete()) {
-            note.insert(0, Span::styled(format!("{} {} ", look.glyphs.finding, short(ending)), look.theme.finding));
+            note.push(Span::styled(format!("{} {} ", look.glyphs.finding, short(ending)), look.theme.finding));
         }
-        let pane = Pane {
-            number: Some(1),
-            title: self.title(contents, look),
-            note,
-            position: self.list.position(),
-            focused: !self.focus_peek,
-            ..Pane::default()
+        let (title, focused) = (self.title(contents, look), !self.listing.on_preview);
+        let pane = Pane { number: Some(1), title, note, focused, ..Pane::default() };
+        let (view, flat, lines) = (self.seen_as(), self.is_flat(), &self.lines);
+        let nothing = self.nothing(contents, look);
+        let whole = contents.map_or(0, |c| c.tree.node(crate::model::files::tree::ROOT).total(view));
+        let shown = |n: usize| match contents {
+            Some(contents) => row(&lines[n], &contents.tree, (view, flat, whole), look),
+            None => Row::default(),
         };
-        let inner = canvas.pane(&pane, area);
-        let Some(contents) = contents.filter(|_| !self.list.is_empty()) else {
-            let lines = self.nothing(contents, look);
-            return canvas.nothing(&lines, inner);
-        };
-        let whole = contents.tree.node(crate::model::files::tree::ROOT).total(self.seen_as());
-        let mut state = std::mem::take(&mut self.list.state);
-        let row = |n: usize| {
-            let Some(line) = self.list.source(n).and_then(|n| self.lines.get(n)) else { return Row::default() };
-            let marked = self.list.is_marked(&line.id) || self.list.in_range(n);
-            Row { marked, ..self.row(line, &contents.tree, whole, look) }
-        };
-        let (len, sort, focused) = (self.list.len(), Some(self.list.sort), !self.focus_peek);
-        let mut columns = COLUMNS;
-        if self.is_flat() {
-            // Whole paths need the room.
-            [1, 2, 4].into_iter().for_each(|at| columns[at].width = Width::Cells(0));
-        }
-        let table = Table { columns: &columns, len, row: &row, sort, focused, marks: true, stacked: false };
-        canvas.table(table, inner, &mut state);
-        self.list.state = state;
+        // Whole paths need the room.
+        self.listing.hidden = if flat { &[1, 2, 4] } else { &[] };
+        self.listing.draw(area, pane, (&shown, &|| nothing.clone()), canvas);
     }
 
     fn title(&self, contents: Option<&Contents>, look: Look<'_>) -> Vec<Span<'static>> {
@@ -97,9 +79,6 @@ impl Files {
         }
         if let Some(packed) = contents.and_then(|c| c.packed) {
             title.push_str(&format!(" {dot} {packed}"));
-        }
-        if self.kinds != 0 {
-            title.push_str(&format!(" {dot} {}", KINDS[usize::from(self.kinds)]));
         }
         vec![Span::raw(title)]
     }
@@ -115,57 +94,6 @@ impl Files {
             _ if look.shared.jobs.get(JobKind::Files, self.place).is_some() => vec!["reading the layer".to_owned()],
             _ => vec!["reading was stopped".to_owned(), "r reads it again".to_owned()],
         }
-    }
-
-    fn row(&self, line: &super::Line, tree: &FileTree, whole: u64, look: Look<'_>) -> Row<'static> {
-        let (theme, glyphs) = (look.theme, look.glyphs);
-        let node = tree.node(line.id);
-        let style = mark_style(node.mark(), look);
-        let total = node.total(self.seen_as());
-        let (name, indent, knob) = match self.is_flat() {
-            true => (text::safe_bytes(&tree.path(line.id)).into_owned(), String::new(), ""),
-            false => {
-                let knob = match line.open {
-                    Some(true) => glyphs.unfolded,
-                    Some(false) => glyphs.folded,
-                    None => " ",
-                };
-                let deep = usize::from(line.depth);
-                let indent =
-                    if deep > 20 { format!("{}{}", "  ".repeat(20), glyphs.ellipsis) } else { "  ".repeat(deep) };
-                (text::safe_bytes(node.name()).into_owned(), indent, knob)
-            }
-        };
-        let name_style = match node.kind() {
-            _ if node.mark() == Mark::Deleted => theme.dim,
-            EntryKind::Directory => theme.strong,
-            EntryKind::File => theme.text,
-            _ => theme.dim,
-        };
-        let mut path = vec![Span::raw(indent), Span::styled(format!("{knob} "), theme.dim)];
-        if self.is_flat() {
-            path.clear();
-        }
-        // Where a link leads gives way before its name does.
-        let gives = path.len() + usize::from(node.link().is_some());
-        path.push(Span::styled(name, name_style));
-        path.push(Span::styled(behind(tree, line.id), theme.dim));
-        if node.is_repeated() {
-            path.push(Span::styled(format!("  {} written twice", glyphs.finding), theme.finding));
-        }
-        let mode = if node.is_implied() { String::new() } else { mode_string(node.kind(), node.mode()) };
-        let owner = if node.is_implied() { String::new() } else { format!("{}:{}", node.uid(), node.gid()) };
-        let time = Timestamp::from_second(node.mtime()).ok().filter(|_| node.mtime() > 0);
-        let sized = !matches!(node.kind(), EntryKind::Symlink | EntryKind::Whiteout | EntryKind::Opaque);
-        Row::from(vec![
-            Cell::text(Span::styled(node.mark().letter().to_string(), style)),
-            Cell::text(look.dim(mode)),
-            Cell::text(look.dim(owner)),
-            if sized { look.size(Some(total)) } else { Cell::empty() },
-            Cell::bar(total, whole),
-            Cell::of(path, gives, if node.link().is_some() { Cut::End } else { Cut::Middle }),
-            look.age(time),
-        ])
     }
 
     fn peek_title(&self, look: Look<'_>) -> String {
@@ -210,12 +138,60 @@ impl Files {
     /// The rows as text.
     pub(super) fn text(&self, cx: &Context<'_>) -> String {
         let Some(contents) = self.contents(cx.shared) else { return String::new() };
-        let row = |n: usize| {
-            let line = self.list.source(n).and_then(|n| self.lines.get(n));
-            line.map_or_else(Row::default, |line| self.row(line, &contents.tree, 0, cx.look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        let how = (self.seen_as(), self.is_flat(), 0);
+        self.listing.text(&|n| row(&self.lines[n], &contents.tree, how, cx.look))
     }
+}
+
+/// Cells of one row. `flat` rows are of no tree and show their whole path.
+fn row(line: &super::Line, tree: &FileTree, (view, flat, whole): (View, bool, u64), look: Look<'_>) -> Row<'static> {
+    let (theme, glyphs) = (look.theme, look.glyphs);
+    let node = tree.node(line.id);
+    let style = mark_style(node.mark(), look);
+    let total = node.total(view);
+    let (name, indent, knob) = match flat {
+        true => (text::safe_bytes(&tree.path(line.id)).into_owned(), String::new(), ""),
+        false => {
+            let knob = match line.open {
+                Some(true) => glyphs.unfolded,
+                Some(false) => glyphs.folded,
+                None => " ",
+            };
+            let deep = usize::from(line.depth);
+            let indent = if deep > 20 { format!("{}{}", "  ".repeat(20), glyphs.ellipsis) } else { "  ".repeat(deep) };
+            (text::safe_bytes(node.name()).into_owned(), indent, knob)
+        }
+    };
+    let name_style = match node.kind() {
+        _ if node.mark() == Mark::Deleted => theme.dim,
+        EntryKind::Directory => theme.strong,
+        EntryKind::File => theme.text,
+        _ => theme.dim,
+    };
+    let mut path = vec![Span::raw(indent), Span::styled(format!("{knob} "), theme.dim)];
+    if flat {
+        path.clear();
+    }
+    // Where a link leads gives way before its name does.
+    let gives = path.len() + usize::from(node.link().is_some());
+    path.push(Span::styled(name, name_style));
+    path.push(Span::styled(behind(tree, line.id), theme.dim));
+    if node.is_repeated() {
+        path.push(Span::styled(format!("  {} written twice", glyphs.finding), theme.finding));
+    }
+    let mode = if node.is_implied() { String::new() } else { mode_string(node.kind(), node.mode()) };
+    let owner = if node.is_implied() { String::new() } else { format!("{}:{}", node.uid(), node.gid()) };
+    let time = Timestamp::from_second(node.mtime()).ok().filter(|_| node.mtime() > 0);
+    let sized = !matches!(node.kind(), EntryKind::Symlink | EntryKind::Whiteout | EntryKind::Opaque);
+    Row::from(vec![
+        Cell::text(Span::styled(node.mark().letter().to_string(), style)),
+        Cell::text(look.dim(mode)),
+        Cell::text(look.dim(owner)),
+        if sized { look.size(Some(total)) } else { Cell::empty() },
+        Cell::bar(total, whole),
+        Cell::of(path, gives, if node.link().is_some() { Cut::End } else { Cut::Middle }),
+        look.age(time),
+    ])
 }
 
 /// Everything known of one file or directory.

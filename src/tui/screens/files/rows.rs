@@ -57,20 +57,20 @@ pub(super) fn all(tree: &FileTree, view: View) -> Vec<Line> {
     lines
 }
 
-/// Opens what is worth being open at first: directories as long as there is only one. `false` while there is nothing.
-pub(super) fn open_first(tree: &FileTree, view: View, open: &mut HashSet<NodeId>) -> bool {
-    let mut at = ROOT;
-    let mut found = false;
+/// What is worth being open at first: directories as long as there is only one, then whole levels as long as all rows
+/// fit into `room`.
+pub(super) fn open_first(tree: &FileTree, view: View, room: usize) -> HashSet<NodeId> {
+    let mut open = HashSet::from([ROOT]);
+    let mut level = tree.children(ROOT, view, Order::Name);
+    let mut rows = level.len();
     loop {
-        let children = tree.children(at, view, Order::Name);
-        found |= !children.is_empty();
-        match children.as_slice() {
-            [only] => {
-                open.insert(*only);
-                at = *only;
-            }
-            _ => return found,
+        let next: Vec<NodeId> = level.iter().flat_map(|id| tree.children(*id, view, Order::Name)).collect();
+        if next.is_empty() || (level.len() > 1 && rows + next.len() > room) {
+            return open;
         }
+        rows += next.len();
+        open.extend(level);
+        level = next;
     }
 }
 

@@ -1,12 +1,13 @@
 //! Draws the first screen's panes.
 
-use super::{COLUMNS, Focus, Home, KINDS, PLACE_COLUMNS, preview};
+use super::{Home, PLACE_COLUMNS, preview};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::tui::list::List;
+use crate::tui::listing::nothing_fits;
 use crate::tui::screen::{Canvas, Look, bytes};
-use crate::tui::screens::{filter_note, name_cell, nothing_fits, nothing_yet, version_state};
+use crate::tui::screens::{name_cell, nothing_yet, version_state};
 use crate::tui::shared::{JobKind, Place, PlaceId, Shared};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
@@ -50,7 +51,7 @@ impl Home {
         let look = canvas.look;
         let places = &look.shared.places;
         let len = places.len();
-        let focused = self.focus == Focus::Places;
+        let focused = self.on_places;
         let pane = Pane {
             number: Some(1),
             title: vec![Span::raw("locations")],
@@ -82,62 +83,21 @@ impl Home {
     }
 
     pub(super) fn draw_indexes(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
-        let (look, at, kinds) = (canvas.look, self.at(), self.kinds);
-        let focused = self.focus == Focus::Indexes;
-        let list = self.list();
-        let mut title = vec![Span::raw("indexes")];
-        if kinds != 0 {
-            title.push(Span::raw(format!(" {} {}", look.glyphs.dot, KINDS[usize::from(kinds)])));
-        }
-        let pane = Pane {
-            number: Some(2),
-            title,
-            note: filter_note(list, look),
-            position: list.position(),
-            focused,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, area);
+        let (look, at, focused) = (canvas.look, self.at(), self.focus() == 2);
         let place = look.shared.places.get(at);
         let indexes = place.map(Place::indexes).unwrap_or_default();
-        if list.is_empty() {
-            let lines = match indexes.len() {
-                0 => nothing_yet(look.shared, place, at),
-                _ => nothing_fits(),
-            };
-            return canvas.nothing(&lines, inner);
-        }
         let largest = indexes.iter().filter_map(|i| i.summary.as_ref()).map(|s| s.max_bytes).max().unwrap_or(0);
         let known = place.is_some_and(|place| place.inventory.is_some());
-        let mut state = std::mem::take(&mut list.state);
-        let row = |n: usize| {
-            let Some(index) = list.source(n).and_then(|n| indexes.get(n)) else { return Row::default() };
-            let marked = list.is_marked(&index.digest) || list.in_range(n);
-            Row { marked, ..index_row(index, (largest, known), look) }
-        };
-        let table = Table {
-            columns: &COLUMNS,
-            len: list.len(),
-            row: &row,
-            sort: Some(list.sort),
-            focused,
-            marks: true,
-            stacked: false,
-        };
-        canvas.table(table, inner, &mut state);
-        list.state = state;
+        let empty = || if indexes.is_empty() { nothing_yet(look.shared, place, at) } else { nothing_fits() };
+        let pane = Pane { number: Some(2), title: vec![Span::raw("indexes")], focused, ..Pane::default() };
+        let row = |n: usize| index_row(&indexes[n], (largest, known), look);
+        self.listing().draw(area, pane, (&row, &empty), canvas);
     }
 
     pub(super) fn draw_preview(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
-        let pane = Pane {
-            number: Some(3),
-            title: vec![Span::raw("preview")],
-            focused: self.focus == Focus::Preview,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, area);
-        let lines = self.preview.lines(usize::from(inner.width), usize::from(inner.height), canvas.look);
-        canvas.lines(&lines, inner, &mut self.scroll);
+        let (width, height) = (area.width.saturating_sub(4), area.height.saturating_sub(2));
+        let lines = self.preview.lines(usize::from(width), usize::from(height), canvas.look);
+        self.listing().draw_preview_as(3, area, ("preview".to_owned(), &lines), canvas);
     }
 }
 

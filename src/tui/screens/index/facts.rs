@@ -16,6 +16,8 @@ use std::sync::Arc;
 pub struct Facts {
     /// Which version.
     pub target: Target,
+    /// The revision of its place.
+    pub revision: u64,
     /// Everything of its place.
     pub inventory: Option<Arc<Inventory>>,
     /// Its number among the indexes there.
@@ -64,6 +66,7 @@ impl Facts {
         });
         Facts {
             target,
+            revision: shared.places.get(target.place).map_or(0, |place| place.revision),
             referrers: referrers.collect(),
             forest: LayerForest::new(&cache),
             min,

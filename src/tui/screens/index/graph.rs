@@ -1,15 +1,16 @@
 //! The graph of a version, drawn: layer chains as a tree whose straight runs stay straight, or the records from the
 //! build's results down through their inputs. The chain of the node under the cursor stands out.
 
-mod trees;
-
 use super::facts::Facts;
+use super::trees::{Chains, MOST, Seats};
 use super::{TABS, Tab, details, records};
 use crate::error::Result;
 use crate::model::text;
 use crate::tui::keys::Action;
+use crate::tui::list::walk;
+use crate::tui::listing::plain;
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, bytes, count};
-use crate::tui::screens::{plain, with_preview};
+use crate::tui::screens::with_preview;
 use crate::tui::shared::{Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
@@ -20,7 +21,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::collections::HashSet;
-use trees::{Chains, MOST, Seats};
 
 const LAYER_COLUMNS: [Column; 4] = [
     Column::new("layer chains", Width::Grows(16)),
@@ -288,18 +288,9 @@ impl Tab for Graph {
     }
 
     fn act(&mut self, action: Action, facts: &Facts, cx: &mut Context<'_>) -> bool {
-        let (page, len) = (self.state.visible() as isize, self.rows.len());
         match action {
-            Action::Up if self.focus_preview => self.scroll.step(-1, usize::MAX),
-            Action::Down if self.focus_preview => self.scroll.step(1, usize::MAX),
-            Action::Up => self.state.step(-1, len),
-            Action::Down => self.state.step(1, len),
-            Action::HalfUp => self.state.step(-page / 2, len),
-            Action::HalfDown => self.state.step(page / 2, len),
-            Action::PageUp => self.state.step(-page, len),
-            Action::PageDown => self.state.step(page, len),
-            Action::Top => self.state.select(0),
-            Action::Bottom => self.state.step(isize::MAX, len),
+            _ if self.focus_preview && self.scroll.walk(action) => {}
+            _ if walk(&mut self.state, action, self.rows.len()) => {}
             Action::Left => self.fold(true),
             Action::Right => self.fold(false),
             Action::FoldAll | Action::UnfoldAll => {

@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::model::text;
 use crate::tui::json::{Sort, Tree};
 use crate::tui::keys::Action;
+use crate::tui::list::walk;
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, Work, count};
 use crate::tui::shared::{Fetched, Shared, Target, error_line};
 use crate::tui::widgets::cell::{Cell, Cut};
@@ -153,16 +154,8 @@ impl Tab for RawTab {
     }
 
     fn act(&mut self, action: Action, facts: &Facts, cx: &mut Context<'_>) -> bool {
-        let (page, len) = (self.state.visible() as isize, self.rows.len());
         match action {
-            Action::Up => self.state.step(-1, len),
-            Action::Down => self.state.step(1, len),
-            Action::HalfUp => self.state.step(-page / 2, len),
-            Action::HalfDown => self.state.step(page / 2, len),
-            Action::PageUp => self.state.step(-page, len),
-            Action::PageDown => self.state.step(page, len),
-            Action::Top => self.state.select(0),
-            Action::Bottom => self.state.step(isize::MAX, len),
+            _ if walk(&mut self.state, action, self.rows.len()) => {}
             Action::Left => self.fold(true),
             Action::Right => self.fold(false),
             Action::FoldAll | Action::UnfoldAll => {

@@ -8,16 +8,14 @@ use crate::model::filter;
 use crate::model::rows::RecordRow;
 use crate::model::text;
 use crate::tui::keys::Action;
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, count};
-use crate::tui::screens::{
-    digest_lines, filter_note, list_answer, nothing_fits, plain, sort_menu, with_preview, wrapped,
-};
-use crate::tui::shared::{Shared, Target};
+use crate::tui::screens::{digest_lines, with_preview, wrapped};
+use crate::tui::shared::Shared;
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
-use crate::tui::widgets::textbox::Scroll;
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
@@ -42,27 +40,28 @@ const COLUMNS: [Column; 7] = [
     Column::new("age", Width::Cells(5)).right().rank(4),
 ];
 
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| matches!(by, by::INPUTS | by::USERS | by::SIZE),
+    kinds: &[],
+    fields: <RecordRow<'_> as filter::Row>::fields,
+    marks: true,
+};
+
 /// The tab.
 pub(super) struct Records {
-    list: List<usize>,
-    scroll: Scroll,
-    focus_preview: bool,
-    seen: Option<(Target, usize)>,
+    listing: Listing<usize>,
 }
 
 impl Records {
     pub(super) fn new() -> Records {
-        Records {
-            list: List::new(by::NUMBER, |by| matches!(by, by::INPUTS | by::USERS | by::SIZE)),
-            scroll: Scroll::default(),
-            focus_preview: false,
-            seen: None,
-        }
+        Records { listing: Listing::new(&SHAPE, by::NUMBER) }
     }
 
     /// The record under the cursor.
     pub(super) fn current(&self) -> Option<usize> {
-        self.list.current()
+        self.listing.list.current()
     }
 
     fn row(number: usize, facts: &Facts, look: Look<'_>) -> Row<'static> {
@@ -148,11 +147,9 @@ pub(super) fn details(number: usize, facts: &Facts, width: usize, look: Look<'_>
 
 impl Tab for Records {
     fn refresh(&mut self, facts: &Facts, shared: &Shared) {
-        let key = (facts.target, facts.cache.records.len());
-        if self.seen == Some(key) {
+        if !self.listing.is_stale(facts.revision) {
             return;
         }
-        self.seen = Some(key);
         let steps: Vec<Option<String>> = (0..facts.cache.records.len()).map(|r| facts.record_step(r)).collect();
         let row = |n: usize| RecordRow {
             number: n,
@@ -160,7 +157,7 @@ impl Tab for Records {
             cache: &facts.cache,
             step: steps[n].as_deref(),
         };
-        self.list.arrange(&Source {
+        let source = Source {
             len: facts.cache.records.len(),
             key: &|n| n,
             row: &row,
@@ -173,7 +170,8 @@ impl Tab for Records {
                 _ => a.cmp(&b),
             },
             now: shared.now,
-        });
+        };
+        self.listing.arrange(facts.revision, &source);
     }
 
     fn act(&mut self, action: Action, facts: &Facts, cx: &mut Context<'_>) -> bool {
@@ -183,75 +181,32 @@ impl Tab for Records {
                     cx.ask(Request::Show(format!("record #{number}"), details(number, facts, 96, cx.look)));
                 }
             }
-            Action::NextPane | Action::PrevPane => self.focus_preview = !self.focus_preview,
-            Action::Pane(n) => self.focus_preview = n == 2,
-            Action::PreviewDown => self.scroll.step(1, usize::MAX),
-            Action::PreviewUp => self.scroll.step(-1, usize::MAX),
-            Action::Up if self.focus_preview => self.scroll.step(-1, usize::MAX),
-            Action::Down if self.focus_preview => self.scroll.step(1, usize::MAX),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            Action::Escape => {
-                self.seen = None;
-                return self.list.escape();
-            }
-            _ => {
-                let acted = self.list.act(action, &|n| n);
-                if action == Action::Reverse {
-                    self.seen = None;
-                }
-                self.scroll.down = 0;
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, _facts: &Facts, _cx: &mut Context<'_>) -> Result<()> {
-        self.seen = None;
-        list_answer(&mut self.list, &answer, <RecordRow<'_> as filter::Row>::fields()).map(drop)
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, facts: &Facts, cx: &mut Context<'_>) {
-        match self.list.mouse(mouse, &|n| n) {
-            Clicked::Opened => drop(self.act(Action::Open, facts, cx)),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved => self.focus_preview = false,
-            Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.act(Action::Open, facts, cx);
         }
     }
 
     fn draw(&mut self, area: Rect, facts: &Facts, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (list_area, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
-        let pane = Pane {
-            tabs: Some((&TABS, 2)),
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: !self.focus_preview,
-            ..Pane::default()
-        };
-        let inner = canvas.pane(&pane, list_area);
-        if let Some(lines) = facts.nothing(look.shared).or_else(|| self.list.is_empty().then(nothing_fits)) {
-            canvas.nothing(&lines, inner);
-        } else {
-            let mut state = std::mem::take(&mut self.list.state);
-            let row = |n: usize| {
-                let Some(number) = self.list.source(n) else { return Row::default() };
-                let marked = self.list.is_marked(&number) || self.list.in_range(n);
-                Row { marked, ..Records::row(number, facts, look) }
-            };
-            let (len, sort, focused) = (self.list.len(), Some(self.list.sort), !self.focus_preview);
-            let table = Table { columns: &COLUMNS, len, row: &row, sort, focused, marks: true, stacked: false };
-            canvas.table(table, inner, &mut state);
-            self.list.state = state;
-        }
+        let (list, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
+        let pane = Pane { tabs: Some((&TABS, 2)), focused: !self.listing.on_preview, ..Pane::default() };
+        let empty = || facts.nothing(look.shared).unwrap_or_else(nothing_fits);
+        self.listing.draw(list, pane, (&|n| Records::row(n, facts, look), &empty), canvas);
         if let Some(area) = preview {
             let title = self.current().map_or("record".to_owned(), |number| format!("record #{number}"));
-            let pane =
-                Pane { number: Some(2), title: vec![title.into()], focused: self.focus_preview, ..Pane::default() };
-            let inner = canvas.pane(&pane, area);
-            let lines = self.current().map_or_else(Vec::new, |n| details(n, facts, usize::from(inner.width), look));
-            canvas.lines(&lines, inner, &mut self.scroll);
+            let width = usize::from(area.width.saturating_sub(4));
+            let lines = self.current().map_or_else(Vec::new, |n| details(n, facts, width, look));
+            self.listing.draw_preview(area, title, &lines, canvas);
         }
     }
 
@@ -268,8 +223,7 @@ impl Tab for Records {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <RecordRow<'_> as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, action: Action, facts: &Facts, _shared: &Shared) -> Option<String> {
@@ -290,7 +244,6 @@ impl Tab for Records {
     }
 
     fn text(&self, facts: &Facts, look: Look<'_>) -> String {
-        let row = |n: usize| self.list.source(n).map_or_else(Row::default, |number| Records::row(number, facts, look));
-        plain(&COLUMNS, self.list.len(), &row)
+        self.listing.text(&|n| Records::row(n, facts, look))
     }
 }

@@ -7,16 +7,17 @@ use crate::model::digest::Digest;
 use crate::model::filter;
 use crate::model::inventory::CacheIndex;
 use crate::model::rows::IndexRow;
+use crate::model::text;
+use crate::model::units::Bytes;
 use crate::tui::keys::Action;
-use crate::tui::list::{Clicked, List, Source};
+use crate::tui::list::Source;
+use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, count};
-use crate::tui::screens::{
-    filter_note, list_answer, name_cell, nothing_fits, plain, shared_bytes, sort_menu, version_state,
-};
+use crate::tui::screens::{name_cell, shared_bytes, version_state};
 use crate::tui::shared::{Shared, Target};
-use crate::tui::widgets::cell::Cell;
+use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
-use crate::tui::widgets::table::{Column, Row, Table, Width};
+use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 use std::collections::HashMap;
@@ -44,69 +45,36 @@ const COLUMNS: [Column; 9] = [
     Column::new("age", Width::Cells(5)).right().sort(by::AGE),
 ];
 
+const SHAPE: Shape = Shape {
+    columns: &COLUMNS,
+    orders: &ORDERS,
+    falls: |by| by != by::NAME,
+    kinds: &[],
+    fields: <IndexRow<'_> as filter::Row>::fields,
+    marks: true,
+};
+
 /// The tab.
 pub(super) struct Versions {
-    list: List<Digest>,
+    listing: Listing<Digest>,
+    sums: Sums,
+    counted: Option<u64>,
+}
+
+/// What versions are compared by.
+#[derive(Default)]
+struct Sums {
     /// Bytes more or fewer than the version made before it; none for the first.
     deltas: HashMap<Digest, i128>,
+    /// Bytes in common with the version that is shown.
     shares: HashMap<Digest, u64>,
-    seen: Option<Digest>,
-    counted: Option<(Target, usize)>,
+    /// Bytes of that version.
+    whole: u64,
 }
 
 impl Versions {
     pub(super) fn new() -> Versions {
-        Versions {
-            list: List::new(by::AGE, |by| by != by::NAME),
-            deltas: HashMap::new(),
-            shares: HashMap::new(),
-            seen: None,
-            counted: None,
-        }
-    }
-
-    fn count(&mut self, facts: &Facts, indexes: &[CacheIndex]) {
-        let mut order: Vec<&CacheIndex> = indexes.iter().filter(|i| i.summary.is_some()).collect();
-        order.sort_by_key(|i| i.time());
-        let size = |i: &CacheIndex| i.summary.as_ref().map_or(0, |s| i128::from(s.max_bytes));
-        self.deltas = order.windows(2).map(|pair| (pair[1].digest, size(pair[1]) - size(pair[0]))).collect();
-        let Some(own) = facts.index() else { return };
-        self.shares = indexes.iter().map(|other| (other.digest, shared_bytes(own, other))).collect();
-    }
-
-    fn row<'a>(&self, index: &'a CacheIndex, facts: &Facts, look: Look<'_>) -> Row<'a> {
-        let own = index.digest == facts.target.digest;
-        let size = index.summary.as_ref().map(|s| s.max_bytes);
-        let delta = match self.deltas.get(&index.digest) {
-            None => Cell::text(Span::styled(format!("{}   ", look.dash()), look.theme.dim)),
-            Some(delta) => {
-                let (number, unit) = crate::model::units::Bytes(delta.unsigned_abs() as u64).split(look.shared.sizes);
-                let (sign, style) = match delta.cmp(&0) {
-                    std::cmp::Ordering::Less => ("-", look.theme.missing),
-                    std::cmp::Ordering::Equal => ("=", look.theme.dim),
-                    std::cmp::Ordering::Greater => ("+", look.theme.live),
-                };
-                let parts = vec![Span::styled(format!("{sign}{number}"), style), look.dim(format!(" {unit:<3}"))];
-                Cell::of(parts, 0, crate::tui::widgets::cell::Cut::End)
-            }
-        };
-        let shares = self.shares.get(&index.digest).copied().unwrap_or(0);
-        let whole = facts.index().map_or(0, |own| own.reach.iter().fold(0u64, |sum, r| sum.saturating_add(r.size)));
-        let mut flags = vec![look.state(version_state(index))];
-        if own {
-            flags.push(Span::styled(look.glyphs.crumb, look.theme.focus));
-        }
-        Row::from(vec![
-            Cell::of(flags, 0, crate::tui::widgets::cell::Cut::End),
-            name_cell(index, look),
-            Cell::digest(look.dim(index.digest.short())),
-            Cell::text(index.summary.as_ref().map_or(String::new(), |s| s.layers.to_string())),
-            look.size(size),
-            delta,
-            look.size(Some(shares)),
-            Cell::bar(shares, whole),
-            look.age(index.time()),
-        ])
+        Versions { listing: Listing::new(&SHAPE, by::AGE), sums: Sums::default(), counted: None }
     }
 
     fn open(&self, facts: &Facts, cx: &mut Context<'_>) {
@@ -116,6 +84,52 @@ impl Versions {
     }
 }
 
+impl Sums {
+    fn of(facts: &Facts, indexes: &[CacheIndex]) -> Sums {
+        let mut order: Vec<&CacheIndex> = indexes.iter().filter(|i| i.summary.is_some()).collect();
+        order.sort_by_key(|i| i.time());
+        let size = |i: &CacheIndex| i.summary.as_ref().map_or(0, |s| i128::from(s.max_bytes));
+        let deltas = order.windows(2).map(|pair| (pair[1].digest, size(pair[1]) - size(pair[0]))).collect();
+        let Some(own) = facts.index() else { return Sums { deltas, ..Sums::default() } };
+        let shares = indexes.iter().map(|other| (other.digest, shared_bytes(own, other))).collect();
+        let whole = own.reach.iter().fold(0u64, |sum, r| sum.saturating_add(r.size));
+        Sums { deltas, shares, whole }
+    }
+}
+
+fn row<'a>(index: &'a CacheIndex, own: bool, sums: &Sums, look: Look<'_>) -> Row<'a> {
+    let size = index.summary.as_ref().map(|s| s.max_bytes);
+    let delta = match sums.deltas.get(&index.digest) {
+        None => Cell::text(Span::styled(format!("{}   ", look.dash()), look.theme.dim)),
+        Some(delta) => {
+            let (number, unit) = Bytes(delta.unsigned_abs() as u64).split(look.shared.sizes);
+            let (sign, style) = match delta.cmp(&0) {
+                std::cmp::Ordering::Less => ("-", look.theme.missing),
+                std::cmp::Ordering::Equal => ("=", look.theme.dim),
+                std::cmp::Ordering::Greater => ("+", look.theme.live),
+            };
+            let parts = vec![Span::styled(format!("{sign}{number}"), style), look.dim(format!(" {unit:<3}"))];
+            Cell::of(parts, 0, Cut::End)
+        }
+    };
+    let shares = sums.shares.get(&index.digest).copied().unwrap_or(0);
+    let mut flags = vec![look.state(version_state(index))];
+    if own {
+        flags.push(Span::styled(look.glyphs.crumb, look.theme.focus));
+    }
+    Row::from(vec![
+        Cell::of(flags, 0, Cut::End),
+        name_cell(index, look),
+        Cell::digest(look.dim(index.digest.short())),
+        Cell::text(index.summary.as_ref().map_or(String::new(), |s| s.layers.to_string())),
+        look.size(size),
+        delta,
+        look.size(Some(shares)),
+        Cell::bar(shares, sums.whole),
+        look.age(index.time()),
+    ])
+}
+
 fn indexes(facts: &Facts) -> &[CacheIndex] {
     facts.inventory.as_ref().map_or(&[], |inventory| &inventory.indexes)
 }
@@ -123,119 +137,75 @@ fn indexes(facts: &Facts) -> &[CacheIndex] {
 impl Tab for Versions {
     fn refresh(&mut self, facts: &Facts, shared: &Shared) {
         let all = indexes(facts);
-        if self.counted != Some((facts.target, all.len())) {
-            self.count(facts, all);
-            self.counted = Some((facts.target, all.len()));
-            if self.list.is_empty() {
-                self.list.aim(facts.target.digest);
+        if self.counted != Some(facts.revision) {
+            self.sums = Sums::of(facts, all);
+            self.counted = Some(facts.revision);
+            if self.listing.list.is_empty() {
+                self.listing.list.aim(facts.target.digest);
             }
-            self.seen = None;
         }
-        if self.seen == Some(facts.target.digest) {
+        if !self.listing.is_stale(facts.revision) {
             return;
         }
-        self.seen = Some(facts.target.digest);
+        let sums = &self.sums;
         let kind = shared.places.get(facts.target.place).map_or("", |place| place.location.kind());
         let size = |n: usize| all[n].summary.as_ref().map(|s| s.max_bytes);
-        self.list.arrange(&Source {
+        let source = Source {
             len: all.len(),
             key: &|n| all[n].digest,
             row: &|n| IndexRow { index: &all[n], kind },
             kind: &|n| all[n].cache.is_some() || all[n].digest == facts.target.digest,
             order: &|by, a, b| match by {
                 by::SIZE => size(a).cmp(&size(b)),
-                by::DELTA => self.deltas.get(&all[a].digest).cmp(&self.deltas.get(&all[b].digest)),
-                by::SHARED => self.shares.get(&all[a].digest).cmp(&self.shares.get(&all[b].digest)),
+                by::DELTA => sums.deltas.get(&all[a].digest).cmp(&sums.deltas.get(&all[b].digest)),
+                by::SHARED => sums.shares.get(&all[a].digest).cmp(&sums.shares.get(&all[b].digest)),
                 by::NAME => all[a].name().cmp(&all[b].name()),
                 _ => all[a].time().cmp(&all[b].time()),
             },
             now: shared.now,
-        });
+        };
+        self.listing.arrange(facts.revision, &source);
     }
 
     fn act(&mut self, action: Action, facts: &Facts, cx: &mut Context<'_>) -> bool {
         match action {
             Action::Open | Action::Right => self.open(facts, cx),
-            Action::Sort => cx.ask(sort_menu(&ORDERS, self.list.sort)),
-            Action::Escape => {
-                self.seen = None;
-                return self.list.escape();
-            }
             Action::Info => {
-                if let Some(index) = self.list.current().and_then(|n| indexes(facts).get(n)) {
+                if let Some(index) = self.listing.list.current().and_then(|n| indexes(facts).get(n)) {
                     let look = cx.look;
                     let mut lines = vec![look.fact("digest", vec![index.digest.to_string().into()])];
                     lines.extend(
-                        index
-                            .tags
-                            .iter()
-                            .map(|tag| look.fact("tag", vec![crate::model::text::safe(tag).into_owned().into()])),
+                        index.tags.iter().map(|tag| look.fact("tag", vec![text::safe(tag).into_owned().into()])),
                     );
                     lines.push(look.fact("reaches", vec![count(index.reach.len(), "blob").into()]));
                     lines.push(look.fact("unique", vec![look.bytes(index.exclusive_bytes).into()]));
                     cx.ask(Request::Show("version".to_owned(), lines));
                 }
             }
-            _ => {
-                let all = indexes(facts);
-                if all.is_empty() {
-                    return false;
-                }
-                let acted = self.list.act(action, &|n| all[n].digest);
-                if action == Action::Reverse {
-                    self.seen = None;
-                }
-                return acted;
-            }
+            _ => return self.listing.act(action, cx),
         }
         true
     }
 
     fn answer(&mut self, answer: Answer, _facts: &Facts, _cx: &mut Context<'_>) -> Result<()> {
-        self.seen = None;
-        list_answer(&mut self.list, &answer, <IndexRow<'_> as filter::Row>::fields()).map(drop)
+        self.listing.answer(&answer)
     }
 
     fn mouse(&mut self, mouse: Mouse, facts: &Facts, cx: &mut Context<'_>) {
-        let all = indexes(facts);
-        if all.is_empty() {
-            return;
-        }
-        match self.list.mouse(mouse, &|n| all[n].digest) {
-            Clicked::Opened => self.open(facts, cx),
-            Clicked::Sorted => self.seen = None,
-            Clicked::Moved | Clicked::Nothing => {}
+        if self.listing.mouse(mouse) {
+            self.open(facts, cx);
         }
     }
 
     fn draw(&mut self, area: Rect, facts: &Facts, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let pane = Pane {
-            tabs: Some((&TABS, 4)),
-            note: filter_note(&self.list, look),
-            position: self.list.position(),
-            focused: true,
-            ..Pane::default()
+        let (all, sums, own) = (indexes(facts), &self.sums, facts.target.digest);
+        let empty = || match all.is_empty() {
+            true => facts.nothing(look.shared).unwrap_or_default(),
+            false => nothing_fits(),
         };
-        let inner = canvas.pane(&pane, area);
-        let all = indexes(facts);
-        if self.list.is_empty() {
-            let lines = match all.is_empty() {
-                true => facts.nothing(look.shared).unwrap_or_default(),
-                false => nothing_fits(),
-            };
-            return canvas.nothing(&lines, inner);
-        }
-        let mut state = std::mem::take(&mut self.list.state);
-        let row = |n: usize| {
-            let Some(index) = self.list.source(n).and_then(|n| all.get(n)) else { return Row::default() };
-            let marked = self.list.is_marked(&index.digest) || self.list.in_range(n);
-            Row { marked, ..self.row(index, facts, look) }
-        };
-        let (len, sort) = (self.list.len(), Some(self.list.sort));
-        let table = Table { columns: &COLUMNS, len, row: &row, sort, focused: true, marks: true, stacked: false };
-        canvas.table(table, inner, &mut state);
-        self.list.state = state;
+        let pane = Pane { tabs: Some((&TABS, 4)), focused: true, ..Pane::default() };
+        self.listing.draw(area, pane, (&|n| row(&all[n], all[n].digest == own, sums, look), &empty), canvas);
     }
 
     fn status(&self, facts: &Facts, _shared: &Shared) -> String {
@@ -249,8 +219,7 @@ impl Tab for Versions {
     }
 
     fn search(&self) -> Search<'_> {
-        let text = self.list.filter_text().to_owned();
-        Search { fields: <IndexRow<'_> as filter::Row>::fields(), text, hides: true }
+        self.listing.search()
     }
 
     fn yank(&self, _action: Action, _facts: &Facts, _shared: &Shared) -> Option<String> {
@@ -259,15 +228,11 @@ impl Tab for Versions {
 
     fn text(&self, facts: &Facts, look: Look<'_>) -> String {
         let all = indexes(facts);
-        let row = |n: usize| {
-            let index = self.list.source(n).and_then(|n| all.get(n));
-            index.map_or_else(Row::default, |index| self.row(index, facts, look))
-        };
-        plain(&COLUMNS, self.list.len(), &row)
+        self.listing.text(&|n| row(&all[n], all[n].digest == facts.target.digest, &self.sums, look))
     }
 
     fn target(&self, facts: &Facts, _shared: &Shared) -> Option<Target> {
-        let index = indexes(facts).get(self.list.current()?)?;
+        let index = indexes(facts).get(self.listing.list.current()?)?;
         Some(Target { place: facts.target.place, digest: index.digest })
     }
 }

@@ -1,6 +1,6 @@
 //! The two graphs unfolded into trees that can be drawn.
 
-use super::super::facts::Facts;
+use super::facts::Facts;
 use crate::tui::widgets::tree::Forest;
 use std::collections::HashSet;
 
