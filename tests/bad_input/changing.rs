@@ -108,6 +108,34 @@ fn what_is_told_of_a_changing_folder_is_right_or_says_so() {
     assert_eq!((index.digest, inventory.usage.blobs, inventory.usage.orphan_blobs), (last[0], 5, 0));
 }
 
+#[test]
+fn an_index_json_that_is_torn_each_time_is_busy_and_not_damaged() {
+    let folder = Folder::of("local-min");
+    let path = folder.index_json();
+    let text = fs::read_to_string(&path).unwrap();
+    let half = text[..text.len() / 2].to_owned();
+    fs::write(&path, &half).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let stop = done.clone();
+    let writing = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            fs::write(&path, &half).unwrap();
+        }
+    });
+    let load = || {
+        let path = folder.path();
+        in_time(move || async move { load::load(&open(&path)?, &Progress::new()).await }).unwrap_err()
+    };
+    // On a busy machine the writer may not get to write while a load waits for it.
+    let error = (0..50).map(|_| load()).find(|e| e.kind() == Kind::Busy);
+    done.store(true, Ordering::Relaxed);
+    writing.join().unwrap();
+    let error = error.expect("never said to be busy");
+    assert!(error.to_string().contains("is being written") && error.hint().is_some());
+    // Once nobody writes it any more, half of it is damage.
+    assert_eq!(folder.load().unwrap_err().kind(), Kind::Corrupt);
+}
+
 /// A cache of one version in memory: its manifest, config and layer.
 fn small() -> (Memory, [Digest; 3]) {
     let memory = Memory::new(Location::new("memory"));

@@ -8,6 +8,7 @@
 mod cases;
 
 use bytes::Bytes;
+use cachedeck::error::Kind;
 use cachedeck::model::digest::Digest;
 use cachedeck::model::location::Location;
 use cachedeck::model::usage::UsageRecord;
@@ -91,6 +92,13 @@ fn every_backend_has_a_harness() {
     for (name, harness) in HARNESSES {
         assert_eq!(harness(&World::default()).store.location().kind(), *name);
     }
+}
+
+#[test]
+fn what_has_no_backend_is_said_with_what_has() {
+    let error = catalog::open(&Location::new("carrier-pigeon")).err().unwrap();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(catalog::types().all(|kind| error.hint().unwrap().contains(kind)), "{error:?}");
 }
 
 #[test]
