@@ -274,6 +274,17 @@ impl App {
             Action::Theme => self.next_theme(),
             Action::Verify => self.modal = Some(self.levels()),
             Action::AddLocation => self.ask(Question::Location, String::new()),
+            Action::Pager if !self.with_screen(|screen, cx| screen.act(action, cx)) => {
+                let look = Look { theme: &self.theme, glyphs: self.glyphs, shared: &self.shared };
+                let text = self.top().text(look);
+                self.effects.extend(text.map(Effect::Page));
+            }
+            Action::Export if !self.with_screen(|screen, cx| screen.act(action, cx)) => {
+                if let Some(name) = self.top().file_name(&self.shared) {
+                    self.ask(Question::File, name);
+                }
+            }
+            Action::Pager | Action::Export => {}
             Action::FindFile => self.ask(Question::Pattern, String::new()),
             Action::SetBase => {
                 if let Some(target) = self.top().target(&self.shared) {
@@ -386,6 +397,14 @@ impl App {
             }
             Answer::Location(text) => self.add_location(&text)?,
             Answer::Pattern(text) => self.find_file(text)?,
+            Answer::File(path) => {
+                let look = Look { theme: &self.theme, glyphs: self.glyphs, shared: &self.shared };
+                let work = self.top().save(path.into(), look);
+                let place = self.top().place().unwrap_or_default();
+                if let Some(work) = work {
+                    self.start(place, work);
+                }
+            }
             Answer::Jump(jump) => self.go(jump),
             other => return self.with_screen(|screen, cx| screen.answer(other, cx)),
         }

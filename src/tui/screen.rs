@@ -49,6 +49,21 @@ pub trait Screen {
     /// Takes what the user chose or typed. `Err` is shown beside what was typed.
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()>;
 
+    /// What it shows as plain text, for the pager and for files.
+    fn text(&self, _look: Look<'_>) -> Option<String> {
+        None
+    }
+
+    /// What a file of it would be called; `None` where there is nothing to write.
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        None
+    }
+
+    /// The work of writing it to `path`.
+    fn save(&self, path: PathBuf, look: Look<'_>) -> Option<Work> {
+        self.text(look).map(|text| Work::Save { path, text })
+    }
+
     /// Follows the mouse.
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>);
 

@@ -1,8 +1,6 @@
 //! All blobs of a location: what they are, who needs them, what they weigh.
 
-use super::{
-    ask_file, digest_lines, nothing_yet, place_title, used_by, version_name, with_preview, wrapped, yank_blob,
-};
+use super::{digest_lines, nothing_yet, place_title, used_by, version_name, with_preview, wrapped, yank_blob};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::filter;
@@ -124,11 +122,6 @@ impl Blobs {
         if self.of_total { inventory.usage.bytes } else { self.largest }
     }
 
-    fn text(&self, cx: &Context<'_>) -> String {
-        let Some(inventory) = self.inventory(cx.shared) else { return String::new() };
-        self.listing.text(&|n| row(&inventory.blobs[n], &self.labels, 0, cx.look))
-    }
-
     fn details(&self, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
         let shared = look.shared;
         let (Some(inventory), Some(blob)) = (self.inventory(shared), self.current(shared)) else { return Vec::new() };
@@ -248,27 +241,28 @@ impl Screen for Blobs {
             Action::Open | Action::Right => self.open(cx),
             Action::Toggle => self.of_total = !self.of_total,
             Action::Info => cx.ask(Request::Show("blob".to_owned(), self.details(96, cx.look))),
-            Action::Pager => cx.ask(Request::Page(self.text(cx))),
-            Action::Export => {
-                if let Some(blob) = self.current(cx.shared).filter(|blob| blob.size.is_some()) {
-                    let end = if blob.role == Role::Layer { "layer" } else { "json" };
-                    cx.ask(ask_file(&format!("{}.{end}", blob.digest.short())));
-                }
-            }
             _ => return self.listing.act(action, cx),
         }
         true
     }
 
-    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        if let Answer::File(path) = answer {
-            if let Some(blob) = self.current(cx.shared) {
-                let work = Work::SaveBlob { path: PathBuf::from(path), digest: blob.digest };
-                cx.ask(Request::Work(self.place, work));
-            }
-            return Ok(());
-        }
+    fn answer(&mut self, answer: Answer, _cx: &mut Context<'_>) -> Result<()> {
         self.listing.answer(&answer)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        let inventory = self.inventory(look.shared)?;
+        Some(self.listing.text(&|n| row(&inventory.blobs[n], &self.labels, 0, look)))
+    }
+
+    fn file_name(&self, shared: &Shared) -> Option<String> {
+        let blob = self.current(shared).filter(|blob| blob.size.is_some())?;
+        let end = if blob.role == Role::Layer { "layer" } else { "json" };
+        Some(format!("{}.{end}", blob.digest.short()))
+    }
+
+    fn save(&self, path: PathBuf, look: Look<'_>) -> Option<Work> {
+        self.current(look.shared).map(|blob| Work::SaveBlob { path, digest: blob.digest })
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

@@ -1,6 +1,6 @@
 //! Two versions side by side: what layers and records the second has that the first has not, and the other way round.
 
-use super::{ask_file, place_title, version_name, wrapped};
+use super::{place_title, version_name, wrapped};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::filter::{self, Field, FieldKind, Value};
@@ -10,7 +10,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, bytes, count, thousands, version_word,
+    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, bytes, count, thousands, version_word,
 };
 use crate::tui::shared::{PlaceId, Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
@@ -20,7 +20,6 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::borrow::Cow;
-use std::path::PathBuf;
 
 mod by {
     pub const DELTA: u8 = 0;
@@ -193,10 +192,6 @@ impl Comparison {
         lines
     }
 
-    fn text(&self, look: Look<'_>) -> String {
-        self.listing.text(&|n| row(&self.entries[n], self.largest, look))
-    }
-
     fn open(&self, cx: &mut Context<'_>) {
         let Some(entry) = self.current() else { return };
         if self.records {
@@ -323,20 +318,21 @@ impl Screen for Comparison {
                 self.made = None;
             }
             Action::Info => cx.ask(Request::Show("difference".to_owned(), self.details(cx.look))),
-            Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
-            Action::Export => cx.ask(ask_file("diff.txt")),
             _ => return self.listing.act(action, cx),
         }
         true
     }
 
-    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        if let Answer::File(path) = answer {
-            let text = self.text(cx.look);
-            cx.ask(Request::Work(self.after.place, Work::Save { path: PathBuf::from(path), text }));
-            return Ok(());
-        }
+    fn answer(&mut self, answer: Answer, _cx: &mut Context<'_>) -> Result<()> {
         self.listing.answer(&answer)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        Some(self.listing.text(&|n| row(&self.entries[n], self.largest, look)))
+    }
+
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        Some("diff.txt".to_owned())
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

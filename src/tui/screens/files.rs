@@ -15,7 +15,9 @@ use crate::tui::contents::{Chain, Contents, File};
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape};
-use crate::tui::screen::{Answer, Canvas, Context, Mouse, Question, Request, Screen, Search, Work, bytes, thousands};
+use crate::tui::screen::{
+    Answer, Canvas, Context, Look, Mouse, Question, Request, Screen, Search, Work, bytes, thousands,
+};
 use crate::tui::shared::{Fetched, PlaceId, Shared, Target, error_line};
 use ratatui::layout::Rect;
 use rows::{FileRow, Line, all, visible};
@@ -325,10 +327,7 @@ impl Screen for Files {
             }
             (Action::Pager, Some(_)) => match self.file(shared) {
                 Some(file) => cx.ask(Request::Work(self.place, Work::Page(file))),
-                None => {
-                    let text = self.text(cx);
-                    cx.ask(Request::Page(text));
-                }
+                None => return false,
             },
             (Action::Export, Some(_)) => cx.ask(Request::Type(Question::Folder, ".".to_owned())),
             (Action::Escape, _) if self.listing.on_preview => self.listing.on_preview = false,
@@ -351,6 +350,10 @@ impl Screen for Files {
             return Ok(());
         }
         self.listing.answer(&answer)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        self.rows_as_text(look)
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

@@ -1,6 +1,6 @@
 //! What verifying found, or what loading saw already: how bad it is, about what, and what helps.
 
-use super::{ask_file, digest_lines, place_title, short_digests, used_by, wrapped, yank_blob};
+use super::{digest_lines, place_title, short_digests, used_by, wrapped, yank_blob};
 use crate::error::Result;
 use crate::model::filter;
 use crate::model::finding::{Finding, Severity};
@@ -9,7 +9,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, age, bytes, count, location_word, thousands,
+    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, location_word, thousands,
 };
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target};
 use crate::tui::widgets::cell::Cell;
@@ -18,7 +18,6 @@ use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 mod by {
@@ -76,10 +75,6 @@ impl Findings {
             }
         }
         lines
-    }
-
-    fn text(&self, look: Look<'_>) -> String {
-        self.listing.text(&|n| row(&self.findings[n], look))
     }
 
     fn open(&self, cx: &mut Context<'_>) {
@@ -172,20 +167,21 @@ impl Screen for Findings {
         match action {
             Action::Open | Action::Right => self.open(cx),
             Action::Info => cx.ask(Request::Show("finding".to_owned(), self.details(96, cx.look))),
-            Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
-            Action::Export => cx.ask(ask_file("findings.txt")),
             _ => return self.listing.act(action, cx),
         }
         true
     }
 
-    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        if let Answer::File(path) = answer {
-            let text = self.text(cx.look);
-            cx.ask(Request::Work(self.place, Work::Save { path: PathBuf::from(path), text }));
-            return Ok(());
-        }
+    fn answer(&mut self, answer: Answer, _cx: &mut Context<'_>) -> Result<()> {
         self.listing.answer(&answer)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        Some(self.listing.text(&|n| row(&self.findings[n], look)))
+    }
+
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        Some("findings.txt".to_owned())
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

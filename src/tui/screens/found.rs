@@ -1,6 +1,6 @@
 //! Which layers hold a file: what a search through all layers of a location, or of one version, brings up.
 
-use super::{ask_file, place_title, version_name};
+use super::{place_title, version_name};
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::files::{Entry, EntryKind, mode_string};
@@ -21,7 +21,6 @@ use crate::tui::widgets::table::{Column, Row, Width};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use std::borrow::Cow;
-use std::path::PathBuf;
 
 mod by {
     pub const FOUND: u8 = 0;
@@ -108,11 +107,6 @@ impl Finds {
             lines.push(look.fact("version", vec![name.into(), look.dim(format!("  {}", layers.join(" ")))]));
         }
         lines
-    }
-
-    fn text(&self, look: Look<'_>) -> String {
-        let hit = |n: usize| self.hit(n, look.shared);
-        self.listing.text(&|n| hit(n).map_or_else(Row::default, |(found, entry)| row(self.place, found, entry, look)))
     }
 }
 
@@ -223,21 +217,26 @@ impl Screen for Finds {
         match action {
             Action::Open | Action::Right => self.open(cx),
             Action::Info => cx.ask(Request::Show("found".to_owned(), self.details(cx.look))),
-            Action::Pager => cx.ask(Request::Page(self.text(cx.look))),
-            Action::Export => cx.ask(ask_file("found.txt")),
             Action::Refresh => cx.requests.extend(self.begin(cx.shared)),
             _ => return self.listing.act(action, cx),
         }
         true
     }
 
-    fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        if let Answer::File(path) = answer {
-            let text = self.text(cx.look);
-            cx.ask(Request::Work(self.place, Work::Save { path: PathBuf::from(path), text }));
-            return Ok(());
-        }
+    fn answer(&mut self, answer: Answer, _cx: &mut Context<'_>) -> Result<()> {
         self.listing.answer(&answer)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        let hit = |n: usize| self.hit(n, look.shared);
+        Some(
+            self.listing
+                .text(&|n| hit(n).map_or_else(Row::default, |(found, entry)| row(self.place, found, entry, look))),
+        )
+    }
+
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        Some("found.txt".to_owned())
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

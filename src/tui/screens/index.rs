@@ -14,11 +14,10 @@ mod versions;
 use super::{place_title, version_name, yank_version};
 use crate::error::Result;
 use crate::tui::keys::{Action, View};
-use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, version_word};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Screen, Search, version_word};
 use crate::tui::shared::{PlaceId, Shared, Target};
 use facts::Facts;
 use ratatui::layout::Rect;
-use std::path::PathBuf;
 
 /// The tabs' names, as drawn.
 const TABS: [&str; 5] = ["layers", "graph", "records", "raw", "versions"];
@@ -149,14 +148,6 @@ impl Screen for Index {
         match action {
             Action::NextTab => self.show_tab(self.open + 1, cx),
             Action::PrevTab => self.show_tab(self.open + TABS.len() - 1, cx),
-            Action::Pager => {
-                let text = self.tab_ref().text(&self.facts, cx.look);
-                cx.ask(Request::Page(text));
-            }
-            Action::Export => {
-                let end = if self.open == 3 { "json" } else { "txt" };
-                cx.ask(super::ask_file(&format!("{}-{}.{end}", TABS[self.open], self.target.digest.short())));
-            }
             _ => {
                 let (tab, facts) = self.tab();
                 return tab.act(action, facts, cx);
@@ -166,13 +157,17 @@ impl Screen for Index {
     }
 
     fn answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Result<()> {
-        if let Answer::File(path) = answer {
-            let text = self.tab_ref().text(&self.facts, cx.look);
-            cx.ask(Request::Work(self.target.place, Work::Save { path: PathBuf::from(path), text }));
-            return Ok(());
-        }
         let (tab, facts) = self.tab();
         tab.answer(answer, facts, cx)
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        Some(self.tab_ref().text(&self.facts, look))
+    }
+
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        let end = if self.open == 3 { "json" } else { "txt" };
+        Some(format!("{}-{}.{end}", TABS[self.open], self.target.digest.short()))
     }
 
     fn mouse(&mut self, mouse: Mouse, cx: &mut Context<'_>) {

@@ -1,17 +1,15 @@
 //! The log of this session: what was loaded, written, refused.
 
-use super::ask_file;
 use crate::error::Result;
 use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::listing::kinds_menu;
-use crate::tui::screen::{Answer, Canvas, Context, Mouse, Request, Screen, Search, Work, count};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Screen, Search, count};
 use crate::tui::shared::{Entry, PlaceId, Shared, Target, Tone};
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::textbox::{self, Scroll};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use std::path::PathBuf;
 
 const KINDS: [&str; 4] = ["all", "done", "notes", "failures"];
 
@@ -67,11 +65,6 @@ impl Logs {
             self.scroll.reveal(next);
             self.follows = false;
         }
-    }
-
-    fn text(&self, shared: &Shared) -> String {
-        let lines = self.shown.iter().filter_map(|&n| shared.log.get(n));
-        lines.map(|entry| format!("{} {} {}\n", entry.at, word(entry.tone), entry.text)).collect()
     }
 }
 
@@ -134,8 +127,6 @@ impl Screen for Logs {
             Action::FindNext => self.find(true, cx.shared),
             Action::FindPrev => self.find(false, cx.shared),
             Action::Kinds => cx.ask(kinds_menu(&KINDS, self.kinds)),
-            Action::Pager => cx.ask(Request::Page(self.text(cx.shared))),
-            Action::Export => cx.ask(ask_file("cachedeck.log")),
             Action::Escape if !self.word.is_empty() => self.word.clear(),
             Action::Escape if self.kinds != 0 => {
                 self.kinds = 0;
@@ -154,14 +145,19 @@ impl Screen for Logs {
                 self.find(true, cx.shared);
             }
             Answer::Kinds(kinds) => self.kinds = kinds,
-            Answer::File(path) => {
-                let text = self.text(cx.shared);
-                cx.ask(Request::Work(0, Work::Save { path: PathBuf::from(path), text }));
-            }
             _ => {}
         }
         self.seen = None;
         Ok(())
+    }
+
+    fn text(&self, look: Look<'_>) -> Option<String> {
+        let lines = self.shown.iter().filter_map(|&n| look.shared.log.get(n));
+        Some(lines.map(|entry| format!("{} {} {}\n", entry.at, word(entry.tone), entry.text)).collect())
+    }
+
+    fn file_name(&self, _shared: &Shared) -> Option<String> {
+        Some("cachedeck.log".to_owned())
     }
 
     fn mouse(&mut self, mouse: Mouse, _cx: &mut Context<'_>) {

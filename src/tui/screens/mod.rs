@@ -13,7 +13,7 @@ use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::tui::keys::Action;
-use crate::tui::screen::{Look, Question, Request};
+use crate::tui::screen::Look;
 use crate::tui::shared::{Place, PlaceId, Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::textbox;
@@ -187,11 +187,6 @@ pub fn name_cell<'a>(index: &'a CacheIndex, look: Look<'_>) -> Cell<'a> {
             Cell::of(vec![Span::raw(text::safe(tag)), look.dim(format!(" +{}", more.len()))], 0, Cut::Middle)
         }
     }
-}
-
-/// Asks where to write something that would be called `name`.
-pub fn ask_file(name: &str) -> Request {
-    Request::Type(Question::File, name.to_owned())
 }
 
 /// A digest in its own words, wrapped to `width`.

@@ -7,7 +7,7 @@ use crate::model::files::{Ending, EntryKind};
 use crate::model::text;
 use crate::tui::contents::Contents;
 use crate::tui::listing::nothing_fits;
-use crate::tui::screen::{Canvas, Context, Look, thousands};
+use crate::tui::screen::{Canvas, Look, thousands};
 use crate::tui::screens::with_preview;
 use crate::tui::shared::{Fetched, JobKind, error_line};
 use crate::tui::widgets::cell::{Cell, Cut};
@@ -136,10 +136,10 @@ impl Files {
     }
 
     /// The rows as text.
-    pub(super) fn text(&self, cx: &Context<'_>) -> String {
-        let Some(contents) = self.contents(cx.shared) else { return String::new() };
+    pub(super) fn rows_as_text(&self, look: Look<'_>) -> Option<String> {
+        let contents = self.contents(look.shared)?;
         let how = (self.seen_as(), self.is_flat(), 0);
-        self.listing.text(&|n| row(&self.lines[n], &contents.tree, how, cx.look))
+        Some(self.listing.text(&|n| row(&self.lines[n], &contents.tree, how, look)))
     }
 }
 
