@@ -1,6 +1,5 @@
 //! JSON documents as a tree of lines that can be folded. Reads bytes; knows no screen.
 
-use crate::error::{Error, Result};
 use crate::model::text;
 use crate::tui::widgets::tree::Forest;
 use serde_json::Value;
@@ -44,16 +43,38 @@ pub struct Tree {
 
 /// Longest value shown in a line, in bytes.
 const VALUE: usize = 1024;
+/// Most lines shown of what is no JSON.
+const LINES: usize = 1000;
 
 impl Tree {
-    /// Adds the document in `bytes` under `title`, which must be safe. `Corrupt` if it is no JSON.
-    pub fn add(&mut self, title: &str, bytes: &[u8]) -> Result<()> {
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|why| Error::corrupt(format!("{title} is no JSON that can be shown")).with_source(why))?;
+    /// Adds the document in `bytes` under `title`, which must be safe. What is no JSON is added line by line.
+    pub fn add(&mut self, title: &str, bytes: &[u8]) {
+        match serde_json::from_slice(bytes) {
+            Ok(value) => self.add_value(title, &value),
+            Err(why) => {
+                let why = text::safe(&why.to_string()).into_owned();
+                let root = self.add_problem(title, &format!("no JSON that can be shown: {why}"));
+                for (at, line) in bytes.split(|b| *b == b'\n').take(LINES).enumerate() {
+                    let line = text::safe_within(&String::from_utf8_lossy(line), VALUE).into_owned();
+                    self.child(root, (at + 1).to_string(), line, Sort::Text);
+                }
+                self.source.push_str(&format!("{title}\n{}\n\n", String::from_utf8_lossy(bytes)));
+            }
+        }
+    }
+
+    /// Adds a title under which there is no document, and why. Both must be safe.
+    pub fn add_problem(&mut self, title: &str, why: &str) -> usize {
+        let root = self.node(title.to_owned(), format!("  {why}"), Sort::Title);
+        self.roots.push(root);
+        root
+    }
+
+    fn add_value(&mut self, title: &str, value: &Value) {
         let root = self.node(title.to_owned(), String::new(), Sort::Title);
         self.roots.push(root);
         // Depth is bounded by serde_json's own limit, but a stack costs nothing.
-        let mut stack = vec![(root, String::new(), &value)];
+        let mut stack = vec![(root, String::new(), value)];
         while let Some((parent, key, value)) = stack.pop() {
             let (shown, sort) = match value {
                 Value::Object(_) => (String::new(), Sort::Object),
@@ -73,9 +94,8 @@ impl Tree {
                 _ => {}
             }
         }
-        let pretty = serde_json::to_string_pretty(&value).unwrap_or_default();
+        let pretty = serde_json::to_string_pretty(value).unwrap_or_default();
         self.source.push_str(&format!("{title}\n{pretty}\n\n"));
-        Ok(())
     }
 
     fn node(&mut self, key: String, value: String, sort: Sort) -> usize {
@@ -149,11 +169,19 @@ mod tests {
     #[test]
     fn documents_become_lines_in_their_own_order() {
         let mut tree = Tree::default();
-        tree.add("config", br#"{"layers":[{"blob":"x","parent":-1}],"b\u001b":null}"#).unwrap();
+        tree.add("config", br#"{"layers":[{"blob":"x","parent":-1}],"b\u001b":null}"#);
         let keys: Vec<&str> = (0..tree.len()).map(|n| tree.get(n).key.as_str()).collect();
         assert_eq!(keys, ["config", "layers", "0", "blob", "parent", r"b\x1b"]);
         assert_eq!(tree.path(3), "layers.0.blob");
         assert_eq!((tree.summary(1), tree.get(4).value.as_str()), ("[1]".into(), "-1"));
-        assert!(tree.add("bad", b"{").is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_as_it_is_written() {
+        let mut tree = Tree::default();
+        tree.add("config", b"{\n\x1b[31mred");
+        let lines: Vec<(&str, &str)> = (0..3).map(|n| (tree.get(n).key.as_str(), tree.get(n).value.as_str())).collect();
+        assert_eq!((lines[1], lines[2]), (("1", "{"), ("2", r"\x1b[31mred")));
+        assert!(lines[0].1.contains("no JSON that can be shown"), "{}", lines[0].1);
     }
 }

@@ -225,7 +225,7 @@ impl<K: Copy + Eq + Hash> Listing<K> {
                 (true, false) => "upwards",
             };
             let key = key.map(String::from).unwrap_or_default();
-            Choice { name: (*name).to_owned(), detail: detail.to_owned(), key, value: Answer::Sort(*by) }
+            Choice { name: (*name).to_owned(), detail: detail.to_owned(), key, also: "", value: Answer::Sort(*by) }
         });
         let at = self.shape.orders.iter().position(|(_, by)| *by == now).unwrap_or(0);
         Request::Menu("sort by".to_owned(), choices.collect(), at)
@@ -238,6 +238,7 @@ pub fn kinds_menu(kinds: &[&str], now: u8) -> Request {
         name: (*name).to_owned(),
         detail: String::new(),
         key: at.to_string(),
+        also: "",
         value: Answer::Kinds(at as u8),
     };
     Request::Menu("show".to_owned(), kinds.iter().enumerate().map(choice).collect(), usize::from(now))

@@ -14,7 +14,7 @@ use crate::tui::clipboard::{self, Copied};
 use crate::tui::contents::{self, Chain, Page};
 use crate::tui::json::Tree;
 use crate::tui::screen::Work;
-use crate::tui::shared::{Job, Target, Tone};
+use crate::tui::shared::{Job, Target, Tone, error_line};
 use crate::tui::terminal::Terminal;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -244,14 +244,22 @@ impl Text {
 async fn raw(store: &Arc<dyn Store>, digest: Digest, config: Option<Digest>) -> Result<Tree> {
     let manifest = store.read(&digest, DOCUMENT).await?;
     let config = match config {
-        Some(config) => Some((config, store.read(&config, DOCUMENT).await?)),
+        Some(config) => Some((config, store.read(&config, DOCUMENT).await)),
         None => None,
     };
     blocking(move || {
         let mut tree = Tree::default();
-        tree.add(&format!("manifest {}", digest.short()), &manifest)?;
-        if let Some((digest, bytes)) = config {
-            tree.add(&format!("config {}", digest.short()), &bytes)?;
+        tree.add(&format!("manifest {}", digest.short()), &manifest);
+        if let Some((digest, read)) = config {
+            let title = format!("config {}", digest.short());
+            match read {
+                Ok(bytes) => tree.add(&title, &bytes),
+                Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+                // The manifest is worth seeing all the same.
+                Err(error) => {
+                    tree.add_problem(&title, &error_line(&error));
+                }
+            }
         }
         Ok(tree)
     })

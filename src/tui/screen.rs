@@ -366,7 +366,8 @@ impl Look<'_> {
     pub fn age(&self, time: Option<Timestamp>) -> Cell<'static> {
         match time {
             None => Cell::text(Span::styled(self.dash(), self.theme.dim)),
-            Some(time) => Cell::text(age(self.shared.now, time)),
+            // A clock that is ahead must not be wider than the column.
+            Some(time) => Cell::text(age(self.shared.now, time).replacen("in ", "+", 1)),
         }
     }
 
@@ -423,6 +424,11 @@ impl Look<'_> {
 /// How long ago, short.
 pub fn age(now: Timestamp, then: Timestamp) -> String {
     units::age(now, then)
+}
+
+/// How old, in words.
+pub fn old(now: Timestamp, then: Timestamp) -> String {
+    if then > now { format!("dated {}", age(now, then)) } else { format!("{} old", age(now, then)) }
 }
 
 /// Bytes with their unit.

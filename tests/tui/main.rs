@@ -8,6 +8,7 @@ mod journeys;
 mod looks;
 mod screenshots;
 mod sizes;
+mod snapshots;
 mod stage;
 
 use cachedeck::format::usage;

@@ -42,6 +42,8 @@ pub(super) struct Prompt {
 pub(super) struct Reading {
     title: String,
     lines: Vec<Line<'static>>,
+    /// How many lines they were when they were drawn last, broken where the box is narrow.
+    drawn: usize,
     scroll: Scroll,
     area: Rect,
     /// What `y` copies.
@@ -52,7 +54,7 @@ impl Modal {
     /// Text to read.
     pub(super) fn text(title: impl Into<String>, lines: Vec<Line<'static>>) -> Modal {
         let (scroll, area) = (Scroll::default(), Rect::default());
-        Modal::Read(Box::new(Reading { title: title.into(), lines, scroll, area, copies: None }))
+        Modal::Read(Box::new(Reading { title: title.into(), drawn: lines.len(), lines, scroll, area, copies: None }))
     }
 }
 
@@ -139,7 +141,10 @@ impl Reading {
         let widest = self.lines.iter().map(Line::width).max().unwrap_or(0) as u16;
         let width = widest.max(self.title.len() as u16 + 4).saturating_add(4).clamp(30, 110);
         let limit = area.height.saturating_sub(2).max(3);
-        self.area = centred(area, width.min(area.width), (self.lines.len() as u16).saturating_add(2).min(limit));
+        let width = width.min(area.width);
+        let lines = textbox::reflow(&self.lines, usize::from(width.saturating_sub(4)).max(8));
+        self.drawn = lines.len();
+        self.area = centred(area, width, (lines.len() as u16).saturating_add(2).min(limit));
         clear(self.area, ink.buffer, ink.theme);
         let copies = if self.copies.is_some() { "y copies" } else { "" };
         let pane = Pane {
@@ -150,7 +155,6 @@ impl Reading {
             ..Pane::default()
         };
         let inner = pane.draw(self.area, ink.buffer, ink.theme, ink.glyphs);
-        let lines = &self.lines;
         textbox::draw(lines.len(), &|n| lines[n].clone(), inner, &mut self.scroll, ink);
         thumb(inner, (self.scroll.down, self.scroll.height, lines.len()), ink.buffer, ink.glyphs);
     }
@@ -172,7 +176,7 @@ impl Reading {
             KeyCode::Esc | KeyCode::Enter | KeyCode::Char('q' | '?' | 'i' | '@') => return Some(false),
             _ => 0,
         };
-        self.scroll.step(by, self.lines.len());
+        self.scroll.step(by, self.drawn);
         None
     }
 }
@@ -279,7 +283,7 @@ impl App {
                 self.picked(picked);
             }
             (Some(Modal::Pick(picker)), Mouse::Wheel(_, by)) => picker.scroll(by),
-            (Some(Modal::Read(reading)), Mouse::Wheel(_, by)) => reading.scroll.step(by, reading.lines.len()),
+            (Some(Modal::Read(reading)), Mouse::Wheel(_, by)) => reading.scroll.step(by, reading.drawn),
             (Some(Modal::Read(reading)), Mouse::Click(at)) if !reading.area.contains(at) => self.modal = None,
             _ => {}
         }

@@ -10,7 +10,6 @@ use crate::tui::screen::{Answer, Jump, bytes, shell};
 use crate::tui::shared::Target;
 use crate::tui::theme;
 use crate::tui::widgets::picker::{Choice, Picker};
-use crate::tui::widgets::textbox::wrap;
 use ratatui::text::{Line, Span};
 use std::collections::HashSet;
 
@@ -18,7 +17,7 @@ use std::collections::HashSet;
 const JUMP_BLOBS: usize = 200_000;
 
 fn choice(name: impl Into<String>, detail: impl Into<String>, key: impl Into<String>, value: Answer) -> Choice<Answer> {
-    Choice { name: name.into(), detail: detail.into(), key: key.into(), value }
+    Choice { name: name.into(), detail: detail.into(), key: key.into(), also: "", value }
 }
 
 impl App {
@@ -44,7 +43,10 @@ impl App {
     pub(super) fn help(&self) -> Modal {
         let view = self.top().view();
         let keyed = self.here().filter(|b| !self.keymap.keys_of(view, b.action).is_empty());
-        let choices = keyed.map(|b| choice(self.keys_shown(b.action), b.help_in(view), "", Answer::Act(b.action)));
+        let choices = keyed.map(|b| Choice {
+            also: b.name,
+            ..choice(self.keys_shown(b.action), b.help_in(view), "", Answer::Act(b.action))
+        });
         let choices = choices.collect();
         let title = format!("keys on {} · type to search, enter runs", view.name());
         Modal::Pick(Box::new(Picker::searching(title.replace('·', self.glyphs.dot), choices)))
@@ -93,7 +95,7 @@ impl App {
         let command = shell(&self.top().command(&self.shared));
         let mut lines =
             vec![Line::from(Span::styled("the same on the command line:", self.theme.dim)), Line::default()];
-        lines.extend(wrap(&command, 96).into_iter().map(Line::from));
+        lines.push(Line::from(command.clone()));
         let modal = Modal::text("command", lines);
         if let Modal::Read(mut reading) = modal {
             reading.copies = Some(command);
@@ -127,7 +129,7 @@ impl App {
                 " sorts".into(),
             ]),
             line(vec![
-                key("y f"),
+                key("yf"),
                 " copies the --cache-from line for a version, ".into(),
                 key("D"),
                 " shows what grew".into(),

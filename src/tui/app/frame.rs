@@ -126,7 +126,11 @@ impl App {
         let view = self.top().view();
         let hint = |action: Action, word: &str| {
             let key = self.keymap.keys_of(view, action).first().map(|chord| chord.short())?;
-            let word = self.top().word(action).unwrap_or(word).to_owned();
+            let word = match action {
+                Action::Find if !self.top().search().hides => "find",
+                _ => self.top().word(action).unwrap_or(word),
+            };
+            let word = word.to_owned();
             (!word.is_empty()).then_some(Hint { key, word })
         };
         let words = || self.keymap.bindings(view).filter(|b| !b.word.is_empty() && b.action != Action::Help);

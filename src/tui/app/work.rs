@@ -181,7 +181,12 @@ impl App {
             if stopped {
                 return self.say(Tone::Note, format!("{title}: loading stopped; r loads it again"));
             }
-            self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
+            let line = format!("{title}: {}", error_line(&error));
+            // Where nothing was loaded before, the screens say it in full.
+            match known.inventory {
+                Some(_) => self.say(Tone::Failed, line),
+                None => self.shared.note(Tone::Failed, line),
+            }
             self.shared.places[job.place].error = Some(Arc::new(error));
             return;
         }

@@ -91,6 +91,7 @@ pub const BINDINGS: &[Binding] = &[
     b(A::Range, "range", &["v"], MARKS, ("", "begin or end a range of marks")),
     b(A::MarkAll, "mark-all", &["*"], MARKS, ("", "mark all rows shown, or none")),
     b(A::Invert, "invert", &[], MARKS, ("", "mark what is not marked, and the other way round")),
+    b(A::Find, "find", &["/"], ALL, ("filter", "filter a list, find in a text")),
     b(
         A::Toggle,
         "toggle",
@@ -157,7 +158,6 @@ pub const BINDINGS: &[Binding] = &[
         ("add", "add a location for this session"),
     ),
     b(A::Freeze, "freeze", &["f"], ALL, ("", "freeze what is shown, or follow again")),
-    b(A::Find, "find", &["/"], ALL, ("filter", "filter a list, find in a text")),
     b(A::FindNext, "find-next", &["n"], ALL, ("", "next match")),
     b(A::FindPrev, "find-previous", &["N"], ALL, ("", "previous match")),
     b(A::Left, "left", &["h", "left"], ALL, ("", "fold, or go to the parent; scroll text left")),

@@ -43,13 +43,13 @@ const ORDERS: [(&str, u8); 6] = [
 const COLUMNS: [Column; 9] = [
     Column::new("", Width::Cells(2)).sort(by::STATE),
     Column::new("digest", Width::Cells(12)).sort(by::DIGEST),
-    Column::new("kind", Width::Cells(8)).rank(2).sort(by::KIND),
-    Column::new("what", Width::Grows(24)).rank(4),
+    Column::new("kind", Width::Cells(8)).rank(5).sort(by::KIND),
+    Column::new("what", Width::Name(24, 12)),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
     Column::new("", Width::Cells(10)).rank(6),
     Column::new("users", Width::Cells(6)).right().rank(3).sort(by::REFERRERS),
     Column::new("age", Width::Cells(5)).right().rank(1).sort(by::AGE),
-    Column::new("state", Width::Cells(8)).rank(5),
+    Column::new("state", Width::Cells(8)).rank(4),
 ];
 
 const SHAPE: Shape = Shape {
@@ -177,7 +177,7 @@ fn row<'a>(blob: &'a Blob, labels: &'a HashMap<Digest, String>, whole: u64, look
         Cell::of(sign, 0, Cut::End),
         Cell::digest(blob.digest.short()),
         Cell::text(look.dim(blob.role.name())),
-        Cell::text(labels.get(&blob.digest).map_or("", String::as_str)),
+        Cell::text(labels.get(&blob.digest).map_or_else(|| look.dim(look.dash()), |what| Span::raw(what.as_str()))),
         look.size(blob.size.or(blob.declared)),
         Cell::bar(blob.size.unwrap_or(0), whole),
         Cell::text(look.dim(thousands(blob.referrers.into()))),

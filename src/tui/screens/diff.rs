@@ -209,14 +209,14 @@ impl Comparison {
             let name = index.map_or("gone".to_owned(), version_name);
             let size = index.and_then(|i| i.summary.as_ref()).map_or(String::new(), |s| look.bytes(s.max_bytes));
             let age =
-                index.and_then(|i| i.time()).map_or(String::new(), |t| crate::tui::screen::age(look.shared.now, t));
+                index.and_then(|i| i.time()).map_or(String::new(), |t| crate::tui::screen::old(look.shared.now, t));
             look.fact(
                 label,
                 vec![
                     Span::styled(name, look.theme.strong),
                     look.dim(format!("  {}  {}  ", target.digest.short(), place_title(look.shared, target.place))),
                     Span::raw(size),
-                    look.dim(format!("  {age} old")),
+                    look.dim(format!("  {age}")),
                 ],
             )
         };

@@ -11,7 +11,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, location_word, thousands, version_word,
+    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, count, location_word, thousands, version_word,
 };
 use crate::tui::screens::files::Files;
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target, error_line};
@@ -257,7 +257,7 @@ impl Screen for Finds {
                 _ if running => vec!["looking into all layers".to_owned()],
                 Some((Some(error), _)) => vec![error_line(error), "r looks again".to_owned()],
                 Some((None, unread)) if unread > 0 => {
-                    vec![format!("not found, but {unread} layers could not be read; gL tells which")]
+                    vec![format!("not found, but {} could not be read; gL tells which", count(unread, "layer"))]
                 }
                 _ => {
                     vec!["no layer has that".to_owned(), "names may hold * and ?; a / makes it a whole path".to_owned()]
@@ -281,7 +281,7 @@ impl Screen for Finds {
             line.push_str(&format!(", and {} more that are not kept", thousands(more)));
         }
         if let Some(search) = shared.searches.get(&self.place).filter(|search| !search.findings.is_empty()) {
-            line.push_str(&format!("; {} layers could not be read", search.findings.len()));
+            line.push_str(&format!("; {} could not be read", count(search.findings.len(), "layer")));
         }
         line
     }

@@ -137,7 +137,8 @@ impl Home {
         } else if cx.shared.jobs.get(JobKind::Load, target.place).is_some() {
             cx.say(Tone::Note, "still loading: its layers are not known yet");
         } else {
-            cx.ask(Request::Push(Box::new(super::index::Index::raw(target, cx.shared))));
+            let documents = super::index::Index::raw(target, cx);
+            cx.ask(Request::Push(Box::new(documents)));
         }
     }
 }
@@ -298,12 +299,13 @@ impl Screen for Home {
             };
         };
         let usage = inventory.usage;
-        let mut parts = vec![count(usage.indexes, "index"), count(usage.blobs, "blob"), bytes(usage.bytes, shared)];
-        if usage.orphan_blobs > 0 {
-            parts.push(format!("{} in {}", bytes(usage.orphan_bytes, shared), count(usage.orphan_blobs, "orphan")));
-        }
+        let mut parts = Vec::new();
         if let Some(listing) = self.known_listing().filter(|listing| !listing.list.marks().is_empty()) {
             parts.push(format!("marked {}", self.marked(inventory, &listing.list, shared)));
+        }
+        parts.extend([count(usage.indexes, "index"), count(usage.blobs, "blob"), bytes(usage.bytes, shared)]);
+        if usage.orphan_blobs > 0 {
+            parts.push(format!("{} in {}", bytes(usage.orphan_bytes, shared), count(usage.orphan_blobs, "orphan")));
         }
         if let Some(took) = place.took {
             parts.push(format!("{:.1}s", took.as_secs_f32()));

@@ -81,9 +81,9 @@ impl Index {
     }
 
     /// With the documents in front: for what holds no cache.
-    pub fn raw(target: Target, shared: &Shared) -> Index {
-        let mut index = Index::new(target, shared);
-        index.open = 3;
+    pub fn raw(target: Target, cx: &mut Context<'_>) -> Index {
+        let mut index = Index::new(target, cx.shared);
+        index.show_tab(3, cx);
         index
     }
 

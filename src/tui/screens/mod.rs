@@ -93,7 +93,7 @@ pub fn nothing_yet(shared: &Shared, place: Option<&Place>, id: PlaceId) -> Vec<S
     if place.stopped {
         return vec!["loading was stopped".into(), "r loads it again".into()];
     }
-    vec!["no caches in here yet".into(), "a build with --cache-to makes one: y t copies the line".into()]
+    vec!["no caches in here yet".into(), "a build with --cache-to makes one: yt copies the line".into()]
 }
 
 /// Copies that every version has in common.

@@ -64,8 +64,10 @@ impl Pane<'_> {
         let gives = parts.len();
         parts.extend(self.title.iter().map(|t| Span::styled(t.content.clone(), name.patch(t.style))));
         if let Some((tabs, open)) = self.tabs {
+            let cells: usize = tabs.iter().map(|tab| tab.len() + 2).sum();
+            let between = if cells + 4 > usize::from(area.width) { " " } else { "  " };
             for (i, tab) in tabs.iter().enumerate() {
-                let gap = if i > 0 || !self.title.is_empty() { "  " } else { "" };
+                let gap = if i > 0 || !self.title.is_empty() { between } else { "" };
                 parts.push(Span::raw(gap));
                 if i == open {
                     parts.push(Span::styled((*tab).to_owned(), name.patch(theme.strong).patch(theme.open_tab())));

@@ -22,6 +22,8 @@ pub struct Choice<T> {
     pub detail: String,
     /// A key that chooses it at once in a menu, or that does the same outside.
     pub key: String,
+    /// Words that find it besides those shown.
+    pub also: &'static str,
     /// What it means.
     pub value: T,
 }
@@ -157,7 +159,7 @@ impl<T: Clone> Picker<T> {
         for (at, choice) in self.choices.iter().enumerate() {
             // A hit in the name counts for more than one in the words beside it.
             let name = pattern.score(Utf32Str::new(&choice.name, &mut buffer), &mut self.matcher).map(|s| s * 2);
-            let words = format!("{} {} {}", choice.name, choice.detail, choice.key);
+            let words = format!("{} {} {} {}", choice.name, choice.detail, choice.key, choice.also);
             let all = || pattern.score(Utf32Str::new(&words, &mut buffer), &mut self.matcher);
             scored.extend(name.or_else(all).map(|score| (score, at)));
         }
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     fn choice(name: &str, key: &str, value: u8) -> Choice<u8> {
-        Choice { name: name.into(), detail: String::new(), key: key.into(), value }
+        Choice { name: name.into(), detail: String::new(), key: key.into(), also: "", value }
     }
 
     fn press(picker: &mut Picker<u8>, keys: &str) -> Picked<u8> {

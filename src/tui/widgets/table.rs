@@ -19,6 +19,8 @@ pub enum Width {
     Shrinks(u16, u16),
     /// At least this wide; shares what is left with others like it.
     Grows(u16),
+    /// As wide as the first figure before others shrink, never less than the second; shares what is left.
+    Name(u16, u16),
 }
 
 /// One column.
@@ -52,6 +54,10 @@ impl Column {
     pub const fn rank(mut self, rank: u8) -> Column {
         self.rank = rank;
         self
+    }
+
+    fn grows(&self) -> bool {
+        matches!(self.width, Width::Grows(_) | Width::Name(..))
     }
 
     /// That can be sorted by.
@@ -271,7 +277,7 @@ struct Place {
 fn least(column: &Column, tight: bool) -> u16 {
     match column.width {
         Width::Cells(cells) | Width::Grows(cells) => cells,
-        Width::Shrinks(full, small) => {
+        Width::Shrinks(full, small) | Width::Name(full, small) => {
             if tight {
                 small
             } else {
@@ -299,14 +305,14 @@ fn fit(columns: &[Column], room: u16) -> Vec<Place> {
         }
     }
     tight &= need(&kept, false) > room;
-    let growing = kept.iter().filter(|&&c| matches!(columns[c].width, Width::Grows(_))).count() as u16;
+    let growing = kept.iter().filter(|&&c| columns[c].grows()).count() as u16;
     let mut spare = room.saturating_sub(need(&kept, tight));
     let mut left = growing;
     let mut x = 0;
     let mut places = Vec::with_capacity(kept.len());
     for column in kept {
         let mut width = least(&columns[column], tight);
-        if matches!(columns[column].width, Width::Grows(_)) {
+        if columns[column].grows() {
             let share = spare / left.max(1);
             (width, spare, left) = (width + share, spare - share, left - 1);
         }
@@ -324,7 +330,7 @@ const NARROW: u16 = 4;
 /// Two lines a row: on the first what grows, with the narrow columns before it; on the second the rest, as far as it
 /// fits.
 fn stack(columns: &[Column], room: u16) -> Vec<Place> {
-    let grows = columns.iter().position(|c| matches!(c.width, Width::Grows(_))).unwrap_or(0);
+    let grows = columns.iter().position(Column::grows).unwrap_or(0);
     let beside = |at: usize| at < grows && least(&columns[at], true) <= NARROW;
     let mut places = Vec::new();
     let mut x = 0;

@@ -87,6 +87,50 @@ pub fn highlight(line: &str, word: &str, ink: ratatui::style::Style) -> Line<'st
     Line::from(spans)
 }
 
+/// `lines` broken so that none is longer than `cells`. What follows a label stays beside it.
+pub fn reflow(lines: &[Line<'static>], cells: usize) -> Vec<Line<'static>> {
+    lines.iter().flat_map(|line| if line.width() > cells { broken(line, cells) } else { vec![line.clone()] }).collect()
+}
+
+/// The longest label that others are put beside.
+const LABEL: usize = 12;
+
+fn broken(line: &Line<'static>, cells: usize) -> Vec<Line<'static>> {
+    let label = line.spans.first().filter(|span| span.content.ends_with(' ')).map_or(0, Span::width);
+    let indent = if label <= LABEL && label * 3 < cells { label } else { 0 };
+    let mut lines = Vec::new();
+    let mut parts: Vec<Span<'static>> = Vec::new();
+    let mut at = 0;
+    let mut end = |parts: &mut Vec<Span<'static>>| {
+        if let Some(last) = parts.last_mut() {
+            last.content = last.content.trim_end().to_owned().into();
+        }
+        lines.push(Line::from(std::mem::replace(parts, vec![Span::raw(" ".repeat(indent))])));
+        indent
+    };
+    for span in &line.spans {
+        for word in span.content.split_inclusive(' ') {
+            let mut word = word;
+            if at > indent && at + text::width(word.trim_end()) > cells {
+                at = end(&mut parts);
+            }
+            while at + text::width(word.trim_end()) > cells {
+                let head = text::head(word, cells.saturating_sub(at).max(1));
+                if head.is_empty() {
+                    break;
+                }
+                parts.push(Span::styled(head.to_owned(), span.style));
+                word = &word[head.len()..];
+                at = end(&mut parts);
+            }
+            at += text::width(word);
+            parts.push(Span::styled(word.to_owned(), span.style));
+        }
+    }
+    end(&mut parts);
+    lines
+}
+
 /// `text` broken into lines of at most `cells` cells, at blanks where there are some.
 pub fn wrap(text_: &str, cells: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -124,6 +168,16 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("0123456789 a", 4), ["0123", "4567", "89 a"]);
         assert_eq!(wrap("a\n\nb", 9), ["a", "", "b"]);
+    }
+
+    #[test]
+    fn long_lines_go_on_beside_their_label() {
+        let line = Line::from(vec![Span::raw("digest   "), Span::raw("sha256:0123456789abcdef0123456789")]);
+        let broken = reflow(&[line], 30);
+        let text: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        assert_eq!(text, ["digest   sha256:0123456789abcd", "         ef0123456789"]);
+        let words: Vec<String> = reflow(&[Line::from("one two three")], 8).iter().map(ToString::to_string).collect();
+        assert_eq!(words, ["one two", "three"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::model::units;
 use crate::ops::names::Source;
-use crate::tui::screen::{Canvas, Look, age, bytes, count, thousands};
+use crate::tui::screen::{Canvas, Look, age, bytes, count, old, thousands};
 use crate::tui::screens::{is_damaged, shared_bytes, version_name, version_state};
 use crate::tui::shared::{Job, JobKind, Place, PlaceId, Shared, error_line};
 use crate::tui::widgets::bar::bar;
@@ -112,7 +112,7 @@ impl Preview {
         words.push(index.form.map_or("unreadable", |form| form.name()).to_owned());
         words.extend(index.summary.as_ref().map(|s| format!("mode={}", s.mode.name())));
         words.extend(self.facts.iter().map(|f| f.compressions.join("+")).filter(|c| !c.is_empty()));
-        words.extend(index.time().map(|time| format!("{} old", age(look.shared.now, time))));
+        words.extend(index.time().map(|time| old(look.shared.now, time)));
         title.push(look.dim(format!("  {}", words.join(&dot))));
         let mut lines = vec![Line::from(title)];
         let Some(facts) = &self.facts else {

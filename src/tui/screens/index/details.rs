@@ -4,7 +4,7 @@ use super::facts::Facts;
 use crate::model::cache::Outcome;
 use crate::model::inventory::State;
 use crate::model::text;
-use crate::tui::screen::{Look, age, count, thousands};
+use crate::tui::screen::{Look, count, old, thousands};
 use crate::tui::screens::{digest_lines, used_by, wrapped};
 use ratatui::text::{Line, Span};
 
@@ -23,11 +23,15 @@ pub(super) fn brief(number: usize, facts: &Facts, width: usize, look: Look<'_>) 
         None => lines.push(look.fact("step", vec![look.dim("nothing tells")])),
     }
     lines.push(look.fact("digest", vec![layer.blob.to_string().into()]));
+    let blob = facts.inventory.as_ref().and_then(|inventory| inventory.blob(&layer.blob));
+    if blob.is_some_and(|blob| blob.state == State::Missing) {
+        lines.push(look.fact("blob", vec![look.state(State::Missing), " missing".into()]));
+    }
     let mut words = vec![layer.size.map_or("size unknown".to_owned(), |n| format!("{} B", thousands(n)))];
     words.push(layer.compression.name().to_owned());
     words.push(layer.parent.map_or("no parent".to_owned(), |parent| format!("on #{parent}")));
     words.push(if facts.min[number] { "in mode=min".to_owned() } else { "not in mode=min".to_owned() });
-    words.extend(layer.created.map(|time| format!("{} old", age(look.shared.now, time))));
+    words.extend(layer.created.map(|time| old(look.shared.now, time)));
     lines.push(look.fact("size", vec![words.join(&dot).into()]));
     if let Some(inventory) = &facts.inventory {
         lines.push(look.fact("used by", vec![used_by(inventory, &layer.blob, 6).into()]));

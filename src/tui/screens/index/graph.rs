@@ -5,11 +5,12 @@ use super::facts::Facts;
 use super::trees::{Chains, MOST, Seats};
 use super::{TABS, Tab, details, records};
 use crate::error::Result;
+use crate::model::graph::LayerForest;
 use crate::model::text;
 use crate::tui::keys::Action;
 use crate::tui::list::walk;
 use crate::tui::listing::plain;
-use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, bytes, count};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, bytes, count, thousands};
 use crate::tui::screens::with_preview;
 use crate::tui::shared::{Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
@@ -221,7 +222,7 @@ impl Graph {
         match self.kind {
             Kind::Layers => {
                 if branch.folded == Some(true) {
-                    parts.push(look.dim(format!("  {} above", glyphs.ellipsis)));
+                    parts.push(look.dim(format!("  {} above", thousands(above(&facts.forest, thing)))));
                 }
                 let size = facts.cache.layers[thing].size;
                 let all = facts.forest.subtree_bytes(thing);
@@ -269,6 +270,17 @@ impl Graph {
         self.aim = current;
         self.rebuild(facts);
     }
+}
+
+/// How many layers stand on `layer`, at once or further up.
+fn above(forest: &LayerForest, layer: usize) -> u64 {
+    let mut todo = forest.children(layer).to_vec();
+    let mut count = 0;
+    while let Some(next) = todo.pop() {
+        count += 1;
+        todo.extend(forest.children(next));
+    }
+    count
 }
 
 impl Tab for Graph {
@@ -362,7 +374,7 @@ impl Tab for Graph {
         let (graph, preview) = if canvas.zoomed { (area, None) } else { with_preview(area, canvas.size, 38) };
         let mut note = Vec::new();
         if self.only.is_some() {
-            note.push(Span::styled("one chain ", look.theme.found));
+            note.push(Span::styled("one chain", look.theme.found));
         }
         if !self.word.is_empty() {
             note.push(Span::styled("/ ", look.theme.key));

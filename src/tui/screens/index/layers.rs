@@ -44,13 +44,13 @@ const ORDERS: [(&str, u8); 6] = [
 
 const COLUMNS: [Column; 9] = [
     Column::new("#", Width::Cells(4)).right().sort(by::NUMBER),
-    Column::new("", Width::Cells(1)).rank(6),
-    Column::new("step", Width::Grows(32)).sort(by::STEP),
-    Column::new("from", Width::Cells(7)).rank(5),
+    Column::new("", Width::Cells(1)),
+    Column::new("step", Width::Name(32, 20)).sort(by::STEP),
+    Column::new("from", Width::Cells(7)).rank(8),
     Column::new("digest", Width::Shrinks(12, 8)),
-    Column::new("comp", Width::Cells(7)).rank(4).sort(by::COMPRESSION),
+    Column::new("comp", Width::Cells(7)).rank(7).sort(by::COMPRESSION),
     Column::new("size", Width::Cells(10)).right().sort(by::SIZE),
-    Column::new("", Width::Cells(8)).rank(2),
+    Column::new("", Width::Cells(8)).rank(5),
     Column::new("ref", Width::Cells(3)).right().rank(3).sort(by::REFERRERS),
 ];
 

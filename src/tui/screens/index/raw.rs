@@ -107,7 +107,10 @@ impl RawTab {
         parts.push(Span::styled(format!("{} ", branch.knob(look.glyphs)), theme.dim));
         let found = |text: &str| highlight(text, word, theme.found).spans;
         match node.sort {
-            Sort::Title => parts.push(Span::styled(node.key.clone(), theme.strong)),
+            Sort::Title => {
+                parts.push(Span::styled(node.key.clone(), theme.strong));
+                parts.push(Span::styled(node.value.clone(), theme.missing));
+            }
             _ => {
                 parts.extend(found(&node.key));
                 parts.push(look.dim(" "));
@@ -118,7 +121,8 @@ impl RawTab {
             Sort::Other => theme.pinned,
             _ => theme.dim,
         };
-        parts.extend(found(&node.value).into_iter().map(|span| {
+        let value = if node.sort == Sort::Title { "" } else { &node.value };
+        parts.extend(found(value).into_iter().map(|span| {
             let own = if span.style == theme.found { span.style } else { style };
             Span::styled(span.content, own)
         }));

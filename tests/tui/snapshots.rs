@@ -1,0 +1,265 @@
+//! What every screen looks like: full, loading, empty, failed and without colour, in the sizes people have. Reviewed by
+//! eye (`cargo insta review`); nothing in them depends on machine, time or terminal.
+
+use crate::fixtures::Fixture;
+use crate::stage::{Scene, Stage, text_of};
+use crate::{demo, open_with};
+use cachedeck::error::Error;
+use cachedeck::model::location::Location;
+use cachedeck::tui::app::{Effect, Message, Report};
+use cachedeck::tui::shared::Job;
+use ratatui::buffer::Buffer;
+use ratatui::style::Modifier;
+use std::path::Path;
+use std::time::Duration;
+
+/// A desktop's terminal, and the one that everybody has at least.
+const USUAL: &[(u16, u16)] = &[(120, 35), (80, 24)];
+/// Where columns, panes and headers have left.
+const SMALL: &[(u16, u16)] = &[(60, 20), (40, 10)];
+
+/// Compares the frame with what was reviewed as `name`.
+fn check(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// Compares the screen as it is, in each of `sizes`.
+fn check_in(sizes: &[(u16, u16)], name: &str, stage: &mut Stage) {
+    let frames: Vec<String> = sizes.iter().map(|&(width, height)| stage.resize(width, height).text()).collect();
+    check(name, &frames.join("\n"));
+}
+
+/// Every screen and box on the example cache, and the keys that lead there.
+const SCREENS: &[(&str, &str)] = &[
+    ("home", "j space j space j"),
+    ("locations", "1"),
+    ("layers", "enter j j"),
+    ("layers_forest", "enter t"),
+    ("graph", "enter ] j j j j j j"),
+    ("graph_chain", "enter ] j j j j j j t"),
+    ("graph_folded", "enter ] -"),
+    ("graph_records", "enter ] T j j j"),
+    ("records", "enter ] ] j j"),
+    ("raw", "enter ] ] ] j j j"),
+    ("versions", "j enter ] ] ] ]"),
+    ("files", "enter j j j j j j enter = j j j j j j j j j j"),
+    ("files_merged", "enter j enter t l l j"),
+    ("files_filtered", "enter j enter / 'size>10KiB enter j"),
+    ("blobs", "g b j j"),
+    ("blobs_orphans", "g b T 3"),
+    ("diff", "/ 'v1.1 enter m esc g g D"),
+    ("diff_records", "/ 'v1.1 enter m esc g g D t"),
+    ("findings", "V d g v"),
+    ("found", "g f 'package.json enter"),
+    ("log", "V s g L"),
+    ("help", "?"),
+    ("help_search", "? 'yank"),
+    ("palette", ": 'go"),
+    ("sort_menu", "s"),
+    ("kinds_menu", "T"),
+    ("verify_menu", "V"),
+    ("filter_prompt", "/ 'dangling=true"),
+    ("filter_wrong", "/ 'siz>1"),
+    ("filter_nothing", "/ 'size>1TiB enter"),
+    ("jump", "; 'feat"),
+    ("command", "enter @"),
+    ("info", "enter i"),
+    ("chord", "y"),
+    ("add_location", "a"),
+    ("zoomed", "z"),
+];
+
+/// One of each screen.
+const MAIN: [&str; 14] = [
+    "home",
+    "locations",
+    "layers",
+    "graph",
+    "graph_records",
+    "records",
+    "raw",
+    "versions",
+    "files",
+    "blobs",
+    "diff",
+    "findings",
+    "found",
+    "help",
+];
+
+#[test]
+fn full() {
+    for (name, keys) in SCREENS {
+        let (mut stage, _fixture) = demo(Scene::default());
+        check_in(USUAL, name, stage.press(keys));
+    }
+    let (mut stage, _fixture) = demo(Scene { tour: true, ..Scene::default() });
+    check_in(USUAL, "tour", &mut stage);
+}
+
+#[test]
+fn small() {
+    for (name, keys) in &SCREENS[..18] {
+        let (mut stage, _fixture) = demo(Scene::default());
+        check_in(SMALL, &format!("{name}_small"), stage.press(keys));
+    }
+    for (name, keys) in [("help", "?"), ("info", "enter i"), ("command", "enter @"), ("chord", "g")] {
+        let (mut stage, _fixture) = demo(Scene::default());
+        check_in(SMALL, &format!("{name}_small"), stage.press(keys));
+    }
+    let (mut stage, _fixture) = demo(Scene { tour: true, ..Scene::default() });
+    check_in(SMALL, "tour_small", &mut stage);
+    check_in(&[(39, 9)], "too_small", &mut stage);
+}
+
+#[test]
+fn ascii() {
+    for name in ["home", "layers", "graph", "graph_records", "raw", "files", "blobs"] {
+        let (mut stage, _fixture) = demo(Scene { ascii: true, ..Scene::default() });
+        check_in(&[(80, 24)], &format!("{name}_ascii"), stage.press(keys_to(name)));
+    }
+}
+
+#[test]
+fn without_colour() {
+    for name in MAIN {
+        let (mut stage, _fixture) = demo(Scene { theme: "mono", size: (80, 24), ..Scene::default() });
+        let buffer = stage.press(keys_to(name)).buffer();
+        check(&format!("{name}_mono"), &format!("{}\n{}", text_of(&buffer), attributes(&buffer)));
+    }
+}
+
+fn keys_to(name: &str) -> &'static str {
+    SCREENS.iter().find(|(screen, _)| *screen == name).unwrap().1
+}
+
+/// What stands out and how, cell by cell: reversed, bold, underlined, dim.
+fn attributes(buffer: &Buffer) -> String {
+    let sign = |modifier: Modifier| match modifier {
+        m if m.contains(Modifier::REVERSED) => 'r',
+        m if m.contains(Modifier::UNDERLINED) => 'u',
+        m if m.contains(Modifier::BOLD) => 'b',
+        m if m.contains(Modifier::DIM) => '.',
+        _ => ' ',
+    };
+    let row = |y| (0..buffer.area.width).map(|x| sign(buffer[(x, y)].modifier)).collect::<String>();
+    (0..buffer.area.height).map(|y| row(y).trim_end().to_owned() + "\n").collect()
+}
+
+/// The job that the stage holds back.
+fn held(stage: &Stage) -> Job {
+    let Some(Effect::Start(job, _)) = stage.held.as_ref().unwrap().last() else { panic!("nothing was asked for") };
+    job.clone()
+}
+
+#[test]
+fn loading() {
+    let (mut loaded, fixture) = demo(Scene::default());
+    let found = loaded.app.shared.places[0].indexes()[..4].to_vec();
+    let location = || vec![Location::local_dir(fixture.path().to_string_lossy())];
+    let scene = || Scene { called: Some("shop-cache"), ..Scene::default() };
+    for (name, keys) in [("home", ""), ("locations", "1"), ("layers", "enter"), ("graph", "enter ]"), ("blobs", "g b")]
+    {
+        let mut stage = Stage::loading(location(), scene());
+        let job = held(&stage);
+        stage.tell(Message::Report(job.id, Report::Found(found.clone())));
+        job.progress.expect(80, 0);
+        job.progress.add(32, 1_400_000);
+        stage.press(keys).wait(Duration::from_millis(250));
+        check_in(USUAL, &format!("{name}_loading"), &mut stage);
+    }
+    let mut stage = Stage::loading(location(), scene());
+    check_in(USUAL, "home_first_frame", &mut stage);
+
+    for (name, before, keys) in [
+        ("raw", "enter", "] ] ]"),
+        ("files", "enter j", "enter"),
+        ("found", "", "g f 'package.json enter"),
+        ("findings", "", "V d g v"),
+    ] {
+        loaded.press("g i").press(before);
+        loaded.held = Some(Vec::new());
+        loaded.press(keys).wait(Duration::from_millis(250));
+        check_in(USUAL, &format!("{name}_loading"), &mut loaded);
+        let id = held(&loaded).id;
+        loaded.tell(Message::Report(id, Report::Failed(Error::cancelled())));
+        loaded.wait(Duration::from_secs(60)).held = None;
+        loaded.wait(Duration::ZERO);
+    }
+}
+
+/// A cache folder in which nothing is yet.
+fn empty_cache() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
+    std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    std::fs::write(folder.path().join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
+    folder
+}
+
+#[test]
+fn empty() {
+    let mut stage = Stage::open(Vec::new(), Scene::default());
+    check_in(USUAL, "home_no_locations", &mut stage);
+
+    let folder = empty_cache();
+    let place = Location::local_dir(folder.path().to_string_lossy());
+    let mut stage = Stage::open(vec![place], Scene { called: Some("new-cache"), ..Scene::default() });
+    for (name, keys) in [
+        ("home", ""),
+        ("locations", "1"),
+        ("blobs", "g b"),
+        ("findings", "q g v"),
+        ("verified", "V d"),
+        ("found", "q g f 'x enter"),
+        ("log", "q g L"),
+    ] {
+        check_in(USUAL, &format!("{name}_empty"), stage.press(keys));
+    }
+    check_in(SMALL, "home_empty_small", stage.press("g i"));
+
+    let (mut stage, _fixture) = demo(Scene::default());
+    check_in(USUAL, "diff_empty", stage.press("/ 'ed5e95 enter m esc / 'v1.0 enter D"));
+}
+
+#[test]
+fn failed() {
+    let mut stage = Stage::open(vec![Location::local_dir("no/such/folder")], Scene::default());
+    check_in(USUAL, "home_no_such_folder", &mut stage);
+    check_in(SMALL, "home_no_such_folder_small", &mut stage);
+    check_in(USUAL, "blobs_no_such_folder", stage.press("g b"));
+    check_in(USUAL, "log_no_such_folder", stage.press("g L"));
+
+    let mut stage = Stage::open(vec![Location::local_dir("tests/fixtures")], Scene::default());
+    check_in(USUAL, "home_not_a_cache", &mut stage);
+    let mut stage = Stage::open(vec![Location::local_dir("tests/fixtures/broken")], Scene::default());
+    check_in(USUAL, "home_truncated_index", &mut stage);
+
+    let (mut stage, _fixture) = demo(Scene::default());
+    check_in(USUAL, "layers_missing_blob", stage.press("j j enter / 'test enter"));
+    // What fails is said with the folder's real name, which is another one each time.
+    stage.press("enter").see("no blob sha256:bd22d5d5a8c4").see("reads it again");
+
+    // A version whose config is damaged, and a location that is gone once it was loaded.
+    let fixture = Fixture::unpack("local-max");
+    let config = largest_document(&fixture.path());
+    std::fs::remove_file(&config).unwrap();
+    std::fs::write(&config, "{").unwrap();
+    let mut stage = open_with(&fixture, Scene { called: Some("damaged"), ..Scene::default() });
+    check_in(USUAL, "home_damaged", &mut stage);
+    for (name, keys) in [("raw", "enter"), ("versions", "]"), ("layers", "]"), ("graph", "]"), ("records", "]")] {
+        check_in(USUAL, &format!("{name}_damaged"), stage.press(keys));
+    }
+    std::fs::remove_dir_all(fixture.path()).unwrap();
+    stage.press("g i r").see("damaged: no such folder");
+}
+
+/// The cache config of a folder with one version: the largest blob that is JSON.
+fn largest_document(folder: &Path) -> std::path::PathBuf {
+    let blobs = std::fs::read_dir(folder.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let documents = blobs.filter(|path| std::fs::read(path).unwrap().starts_with(b"{\"layers\""));
+    documents.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
