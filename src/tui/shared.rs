@@ -264,6 +264,8 @@ pub struct Shared {
     pub clock: Duration,
     /// How sizes are shown.
     pub sizes: SizeStyle,
+    /// Rows of the terminal.
+    pub height: u16,
     /// Running jobs.
     pub jobs: Jobs,
     /// Newest last.
@@ -289,6 +291,7 @@ impl Shared {
             now,
             clock: Duration::ZERO,
             sizes: SizeStyle::default(),
+            height: 24,
             jobs: Jobs::default(),
             log: VecDeque::new(),
             base: None,

@@ -32,12 +32,14 @@ impl App {
         clear(area, buffer, &self.theme);
         let last = self.stack.len() - 1;
         // First of all: what is said around the screen is about the rows as they are now.
+        self.shared.height = area.height;
         self.stack[last].refresh(&self.shared);
         if self.too_small() {
             return self.draw_too_small(area, buffer);
         }
         let theme = self.theme;
         let last = self.stack.len() - 1;
+        self.shared.height = area.height;
         self.stack[last].refresh(&self.shared);
         let mut ink = Ink { buffer, theme: &theme, glyphs: self.glyphs, under: Style::new() };
         let low = area.height < 16;

@@ -41,8 +41,8 @@ const SHAPE: Shape = Shape {
     marks: true,
 };
 
-/// Rows that are shown at first at least, where the screen's height is not known yet.
-const FIRST: usize = 12;
+/// Rows of the terminal that hold no files.
+const AROUND: u16 = 6;
 
 /// Layers of at most this many bytes are read for the file under the cursor without being asked to.
 const EAGER: u64 = 64 << 20;
@@ -264,7 +264,7 @@ impl Screen for Files {
             self.begun = true;
         }
         if !self.begun {
-            let room = self.listing.list.state.visible().max(FIRST);
+            let room = usize::from(shared.height.saturating_sub(AROUND));
             self.open = rows::open_first(tree, view, room);
             // More may come that no longer fits.
             self.begun = contents.ending.is_some() || self.open.len() > room;
