@@ -30,6 +30,7 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("crossterm", &["tui/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
+    ("clap_complete_nushell", &["cli/"]),
     ("clap_mangen", &["cli/"]),
     ("oci_spec", &["format/"]),
     ("async_trait", &["store/"]),

@@ -6,14 +6,15 @@ use super::failure::Outcome;
 use super::list::ListArgs;
 use super::output::{Cell, Column, Item, Tone};
 use super::session::Session;
-use crate::error::{Error, Result};
+use super::summary;
+use super::usage;
 use crate::model::digest::Digest;
-use crate::model::filter::{Field, Row, Value};
+use crate::model::filter::{Field, Row};
 use crate::model::inventory::{Blob, Role, State};
 use clap::Parser;
+use clap::builder::TypedValueParser;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 
 /// List blobs and who needs them
 #[derive(Parser)]
@@ -36,18 +37,15 @@ pub(super) struct Blobs {
     locations: Vec<String>,
 
     /// Only blobs in these states
-    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = state)]
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = states(), hide_possible_values = true)]
     state: Vec<State>,
 
     #[command(flatten)]
     list: ListArgs,
 }
 
-fn state(given: &str) -> Result<State> {
-    let all = [State::Live, State::Dangling, State::Orphan, State::Missing];
-    all.into_iter()
-        .find(|state| state.name() == given)
-        .ok_or_else(|| Error::invalid("states are live, dangling, orphan and missing"))
+fn states() -> impl TypedValueParser<Value = State> {
+    usage::one_of([State::Live, State::Dangling, State::Orphan, State::Missing].map(|state| (state.name(), state)))
 }
 
 impl Command for Blobs {
@@ -60,6 +58,9 @@ impl Command for Blobs {
         let wanted = |blob: &&Blob| self.state.is_empty() || self.state.contains(&blob.state);
         let sections = many.sections(|loaded| loaded.inventory.blobs.iter().filter(wanted).map(BlobItem).collect());
         session.show("blob-list", sections, selection, &many)?;
+        if session.out.is_chatty() {
+            summary::holdings(&many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
+        }
         Ok(many.exit)
     }
 }
@@ -67,7 +68,7 @@ impl Command for Blobs {
 struct BlobItem<'a>(&'a Blob);
 
 impl Serialize for BlobItem<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields {
             digest: Digest,
@@ -92,34 +93,29 @@ impl Serialize for BlobItem<'_> {
     }
 }
 
-impl Row for BlobItem<'_> {
-    fn fields() -> &'static [Field] {
-        <&Blob as Row>::fields()
-    }
-
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.0.field(name)
-    }
-
-    fn text(&self) -> Cow<'_, str> {
-        self.0.text()
-    }
-}
-
 impl Item for BlobItem<'_> {
     const TYPE: &'static str = "blob";
+
+    fn fields() -> &'static [Field] {
+        Blob::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self.0
+    }
 
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("DIGEST", |b: &Self| Cell::digest(b.0.digest)),
             Column::numbers("SIZE", |b: &Self| {
                 Cell::size(b.0.size).tone(if b.0.wrong_size() { Tone::Bad } else { Tone::Plain })
-            }),
-            Column::numbers("DECLARED", |b: &Self| Cell::size(b.0.declared)).wide(),
+            })
+            .field("bytes"),
+            Column::numbers("DECLARED", |b: &Self| Cell::size(b.0.declared)).wide().field("declared_bytes"),
             Column::words("KIND", |b: &Self| Cell::text(b.0.role.name())),
             Column::words("STATE", |b: &Self| Cell::text(b.0.state.name()).tone(tone(b.0.state))),
-            Column::numbers("VERSIONS", |b: &Self| Cell::count(u64::from(b.0.referrers))).drop(1),
-            Column::numbers("AGE", |b: &Self| Cell::time(b.0.modified)).drop(2),
+            Column::numbers("VERSIONS", |b: &Self| Cell::count(u64::from(b.0.referrers))).drop(1).field("referrers"),
+            Column::numbers("AGE", |b: &Self| Cell::time(b.0.modified)).drop(2).field("modified_at"),
         ]
     }
 }

@@ -3,6 +3,7 @@
 use super::failure::{Outcome, Stop};
 use super::output::Section;
 use super::session::{Loaded, Session};
+use super::usage;
 use crate::error::{Error, Kind, Result};
 use crate::model::cache::Cache;
 use crate::model::digest::DigestPrefix;
@@ -29,7 +30,7 @@ pub(super) struct VersionArgs {
     tag: Option<String>,
 
     /// The version whose digest begins so, tagged or not
-    #[arg(long, short = 'd', value_name = "DIGEST")]
+    #[arg(long, short = 'd', value_name = "DIGEST", value_parser = usage::value::<DigestPrefix>)]
     digest: Option<DigestPrefix>,
 }
 

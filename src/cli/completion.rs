@@ -3,8 +3,9 @@
 use super::Command;
 use super::failure::{Exit, Outcome};
 use super::session::{Needs, Session};
-use clap::Parser;
-use clap_complete::Shell;
+use clap::{Parser, ValueEnum};
+use clap_complete::shells;
+use clap_complete_nushell::Nushell;
 
 /// Print a completion script for a shell
 #[derive(Parser)]
@@ -12,11 +13,23 @@ use clap_complete::Shell;
 Examples:
   cachedeck completion bash > ~/.local/share/bash-completion/completions/cachedeck
   cachedeck completion zsh > \"${fpath[1]}/_cachedeck\"
-  cachedeck completion fish > ~/.config/fish/completions/cachedeck.fish")]
+  cachedeck completion fish > ~/.config/fish/completions/cachedeck.fish
+  cachedeck completion nushell | save ($nu.user-autoload-dirs | first | path join cachedeck.nu)")]
 pub(super) struct Completion {
     /// Which shell
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Nushell,
+    #[value(name = "powershell")]
+    PowerShell,
+    Elvish,
 }
 
 impl Command for Completion {
@@ -25,7 +38,15 @@ impl Command for Completion {
 
     fn run(self, session: &mut Session) -> Outcome {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::root(), "cachedeck", &mut script);
+        let (root, name) = (&mut super::root(), "cachedeck");
+        match self.shell {
+            Shell::Bash => clap_complete::generate(shells::Bash, root, name, &mut script),
+            Shell::Zsh => clap_complete::generate(shells::Zsh, root, name, &mut script),
+            Shell::Fish => clap_complete::generate(shells::Fish, root, name, &mut script),
+            Shell::Nushell => clap_complete::generate(Nushell, root, name, &mut script),
+            Shell::PowerShell => clap_complete::generate(shells::PowerShell, root, name, &mut script),
+            Shell::Elvish => clap_complete::generate(shells::Elvish, root, name, &mut script),
+        }
         session.out.raw(&script)?;
         session.out.flush()?;
         Ok(Exit::Done)

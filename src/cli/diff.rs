@@ -4,7 +4,7 @@ use super::Command;
 use super::choice::{Chosen, VersionArgs};
 use super::failure::{Exit, Outcome, Stop};
 use super::list::ListArgs;
-use super::output::{Cell, Column, Item, Place, Section, Tone};
+use super::output::{Cell, Column, Item, Place, Section, Tone, Value as Shown};
 use super::session::Session;
 use crate::error::{Error, Kind};
 use crate::model::digest::{Digest, DigestPrefix};
@@ -12,18 +12,21 @@ use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
 use crate::model::units::Bytes;
-use crate::ops::diff::{Change, Diff as Differences, diff};
+use crate::ops::diff::{Change, Diff as Differences, LayerRow, Pair, diff, pairs};
 use crate::ops::names::StepNames;
 use clap::Parser;
 use serde::Serialize;
 use serde_json::{Map, json};
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// Compare two versions: which layers came, which went, what grew
 ///
 /// With one location its version is compared with the one made before it, or with --base.
 #[derive(Parser)]
 #[command(after_help = "\
+With --names a step that has another layer now is one line, with how much it grew.
+
 Fields to filter and sort by:
   kind change digest size step
 
@@ -118,9 +121,11 @@ impl Diff {
         [before, after]: [Side<'_>; 2],
     ) -> Outcome {
         let differences = diff(before.1, after.1);
-        let records = self.records || session.out.is_json();
-        let mut items = items(&differences, names, before.1, after.1);
-        items.retain(|item| (self.all || item.change != Change::Same) && (records || item.kind == "layer"));
+        let mut items = layers(&differences, names, before.1, after.1);
+        if self.records || session.out.is_json() {
+            items.extend(records(&differences));
+        }
+        items.retain(|item| self.all || item.change != Change::Same);
         let mut section = Section { location: None, items, warnings: Vec::new(), complete: true };
         section.select(selection, session.out.look.now);
         let mut facts = Map::new();
@@ -136,21 +141,27 @@ impl Diff {
         session.out.list_with("diff", facts, &[section], false)?;
         if !session.out.is_json() {
             let size = |bytes| Bytes(bytes).show(session.out.look.sizes);
-            session.words.note(&format!(
-                "{} -> {}: +{}, -{}, {} the same",
-                label(before),
-                label(after),
-                size(differences.added_bytes),
-                size(differences.removed_bytes),
-                size(differences.same_bytes),
-            ));
+            let (added, removed) = (size(differences.added_bytes), size(differences.removed_bytes));
+            let same = size(differences.same_bytes);
+            let net = match differences.added_bytes.cmp(&differences.removed_bytes) {
+                Ordering::Less => format!("{} less", size(differences.removed_bytes - differences.added_bytes)),
+                Ordering::Equal => "as large as before".to_owned(),
+                Ordering::Greater => format!("{} more", size(differences.added_bytes - differences.removed_bytes)),
+            };
+            session.words.note(&format!("{}: +{added}, -{removed} ({net}), {same} the same", between(before, after)));
         }
         Ok(Exit::Done)
     }
 }
 
-fn label((location, index): Side<'_>) -> String {
-    format!("{} {}", location.title(), index.name().map_or_else(|| index.digest.short(), str::to_owned))
+/// Which versions these are; where they are only if that is not one place.
+fn between(before: Side<'_>, after: Side<'_>) -> String {
+    let name = |(_, index): Side<'_>| index.name().map_or_else(|| index.digest.short(), str::to_owned);
+    let title = |(location, _): Side<'_>| location.title();
+    match title(before) == title(after) {
+        true => format!("{} -> {} in {}", name(before), name(after), title(after)),
+        false => format!("{} {} -> {} {}", title(before), name(before), title(after), name(after)),
+    }
 }
 
 /// The version with this tag, else the only one whose digest begins so.
@@ -169,36 +180,54 @@ struct DiffItem {
     kind: &'static str,
     #[serde(serialize_with = "change_name")]
     change: Change,
+    /// Of the newer layer where there are two.
     digest: Digest,
     bytes: Option<u64>,
+    delta_bytes: Option<i64>,
     step: Option<String>,
-    /// Result blobs of a record on either side.
-    before: Option<Vec<Digest>>,
-    after: Option<Vec<Digest>>,
+    /// The layer, or the result blobs of a record, on either side.
+    before: Vec<Digest>,
+    after: Vec<Digest>,
 }
 
 fn change_name<S: serde::Serializer>(change: &Change, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(change.name())
 }
 
-fn items(differences: &Differences, names: &StepNames, before: &CacheIndex, after: &CacheIndex) -> Vec<DiffItem> {
-    let layers = differences.layers.iter().map(|row| {
+fn layers(differences: &Differences, names: &StepNames, before: &CacheIndex, after: &CacheIndex) -> Vec<DiffItem> {
+    let step = |row: &LayerRow| {
         let side = if row.change == Change::Removed { before } else { after };
-        let layer = side.cache.as_ref().and_then(|cache| cache.layers.get(row.layer));
-        let step = layer.and_then(|layer| names.of(layer)).map(|name| name.step.to_string());
-        let (before, after) = (None, None);
-        DiffItem { kind: "layer", change: row.change, digest: row.blob, bytes: row.size, step, before, after }
-    });
-    let records = differences.records.iter().map(|row| DiffItem {
+        let layer = side.cache.as_ref()?.layers.get(row.layer)?;
+        Some(names.of(layer)?.step)
+    };
+    let item = |pair: Pair<'_>| {
+        let row = pair.after.or(pair.before)?;
+        let side = |row: Option<&LayerRow>| row.map(|row| row.blob).into_iter().collect();
+        Some(DiffItem {
+            kind: "layer",
+            change: pair.change(),
+            digest: row.blob,
+            bytes: row.size,
+            delta_bytes: pair.grew(),
+            step: step(row).map(|step| step.to_string()),
+            before: side(pair.before),
+            after: side(pair.after),
+        })
+    };
+    pairs(&differences.layers, step).into_iter().filter_map(item).collect()
+}
+
+fn records(differences: &Differences) -> impl Iterator<Item = DiffItem> {
+    differences.records.iter().map(|row| DiffItem {
         kind: "record",
         change: row.change,
         digest: row.digest,
         bytes: None,
+        delta_bytes: None,
         step: None,
-        before: Some(row.before.clone()),
-        after: Some(row.after.clone()),
-    });
-    layers.chain(records).collect()
+        before: row.before.clone(),
+        after: row.after.clone(),
+    })
 }
 
 impl Row for DiffItem {
@@ -207,7 +236,7 @@ impl Row for DiffItem {
             Field::new("kind", FieldKind::Text),
             Field::new("change", FieldKind::Text),
             Field::new("digest", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("step", FieldKind::Text),
         ];
         FIELDS
@@ -232,6 +261,14 @@ impl Row for DiffItem {
 impl Item for DiffItem {
     const TYPE: &'static str = "difference";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("CHANGE", |d: &Self| {
@@ -244,8 +281,10 @@ impl Item for DiffItem {
             }),
             Column::words("KIND", |d: &Self| Cell::text(d.kind)),
             Column::words("DIGEST", |d: &Self| Cell::digest(d.digest)),
-            Column::numbers("SIZE", |d: &Self| Cell::size(d.bytes)),
-            Column::words("STEP", |d: &Self| Cell::known(d.step.as_deref())).cut_end(),
+            Column::numbers("SIZE", |d: &Self| Cell::size(d.bytes)).field("bytes"),
+            Column::numbers("GREW", |d: &Self| Cell::new(d.delta_bytes.map_or(Shown::None, Shown::Delta)))
+                .field("delta_bytes"),
+            Column::words("STEP", |d: &Self| Cell::known(d.step.as_deref())).cut_end().if_known(),
         ]
     }
 }

@@ -10,6 +10,7 @@ use crate::model::files::{Entry, EntryKind, mode_string};
 use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::finding::Severity;
 use crate::model::text;
+use crate::model::units::{Bytes, count};
 use crate::progress::Progress;
 use clap::Parser;
 use jiff::Timestamp;
@@ -60,6 +61,8 @@ impl Command for Files {
         };
         let (listing, items) = session.jobs.run("listing", &progress, work).map_err(|error| layer.failed(error))?;
         let finding = listing.ending.finding(&layer.digest);
+        let bytes = items.iter().map(|file| file.0.size).fold(0, u64::saturating_add);
+        let holds = format!("{}, {} unpacked", count(items.len(), "entry"), Bytes(bytes).show(session.out.look.sizes));
         let mut section = Section {
             location: Some(&layer.loaded.inventory.location),
             items,
@@ -68,6 +71,9 @@ impl Command for Files {
         };
         section.select(&mut selection, session.out.look.now);
         session.out.list("file-list", &[section], false)?;
+        if session.out.is_chatty() {
+            session.words.note(&holds);
+        }
         let damaged = finding.is_some_and(|finding| finding.severity == Severity::Error);
         Ok(if damaged { Exit::Damage } else { Exit::Done })
     }
@@ -137,12 +143,12 @@ impl Row for FileItem {
         const FIELDS: &[Field] = &[
             Field::new("path", FieldKind::Text),
             Field::new("kind", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("mode", FieldKind::Text),
             Field::new("uid", FieldKind::Count),
             Field::new("gid", FieldKind::Count),
             Field::new("age", FieldKind::Time),
-            Field::new("modified", FieldKind::Time),
+            Field::new("modified", FieldKind::Time).or(&["modified_at"]),
             Field::new("link", FieldKind::Text),
         ];
         FIELDS
@@ -170,12 +176,21 @@ impl Row for FileItem {
 impl Item for FileItem {
     const TYPE: &'static str = "file";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("MODE", |f: &Self| Cell::text(mode_string(f.0.kind, f.0.mode))),
             Column::words("UID:GID", |f: &Self| Cell::text(format!("{}:{}", f.0.uid, f.0.gid))).drop(1),
-            Column::numbers("SIZE", |f: &Self| Cell::size((f.0.kind == EntryKind::File).then_some(f.0.size))),
-            Column::numbers("AGE", |f: &Self| Cell::time(f.time())).wide(),
+            Column::numbers("SIZE", |f: &Self| Cell::size((f.0.kind == EntryKind::File).then_some(f.0.size)))
+                .field("bytes"),
+            Column::numbers("AGE", |f: &Self| Cell::time(f.time())).wide().field("modified_at"),
             Column::words("PATH", |f: &Self| match f.link() {
                 Some(link) => Cell::text(format!("{} -> {link}", f.path())),
                 None => Cell::text(f.path()),

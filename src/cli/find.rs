@@ -11,6 +11,7 @@ use crate::model::digest::Digest;
 use crate::model::files::{Entry, EntryKind, mode_string};
 use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::inventory::CacheIndex;
+use crate::model::units::{count, thousands};
 use crate::ops::find::{Found, Pattern, Report, find};
 use crate::ops::names::StepNames;
 use crate::progress::Progress;
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 /// Find which cached layers hold a file
 ///
 /// Looks into every layer of every version, or of the one that the location's tag= or digest= names. Exit code 5 if
-/// nothing is found.
+/// nothing is found, 3 if some layers could not be searched.
 #[derive(Parser)]
 #[command(after_help = "\
 PATTERN is a name (package.json), a path (etc/os-release), or a glob: * stops at slashes, ** does not.
@@ -71,20 +72,37 @@ impl Command for Find {
                 location: Some(&loaded.inventory.location),
                 items: found.iter().flat_map(|found| FoundItem::all(loaded, found, &names)).collect(),
                 warnings: loaded.inventory.warnings.iter().chain(&report.findings).collect(),
-                complete: loaded.inventory.complete && report.findings.is_empty() && many.exit == Exit::Done,
+                complete: loaded.inventory.complete && is_whole(found, report) && many.exit == Exit::Done,
             })
             .collect();
         session.show("found-list", sections, selection, &many)?;
+        let is_whole = searched.iter().all(|(found, report)| is_whole(found, report));
         if !session.out.is_json() {
             let layers: u64 = searched.iter().map(|(_, report)| report.layers).sum();
             let entries: u64 = searched.iter().map(|(_, report)| report.entries).sum();
-            session.words.note(&format!("found in {found} of {layers} layers; {entries} entries looked at"));
+            let more: u64 = searched.iter().flat_map(|(found, _)| found).map(|found| found.more).sum();
+            let more = if more > 0 { format!("; {} not listed", count(more, "hit")) } else { String::new() };
+            let (of, entries) = (count(layers, "layer"), count(entries, "file"));
+            session.words.note(&format!("found in {} of {of} with {entries}{more}", thousands(found as u64)));
+            if found == 0 && self.pattern.is_whole_path() {
+                session.words.say(
+                    "hint",
+                    Tone::Dim,
+                    "a pattern with a slash is a whole path; **/ before it finds it in any folder",
+                );
+            }
         }
         Ok(match (found, many.exit) {
-            (0, Exit::Done) => Exit::Nothing,
+            (0, Exit::Done) if is_whole => Exit::Nothing,
+            (_, Exit::Done) if !is_whole => Exit::Partly,
             (_, exit) => exit,
         })
     }
+}
+
+/// Whether every layer was searched to its end and all that was found is listed.
+fn is_whole(found: &[Found], report: &Report) -> bool {
+    report.findings.is_empty() && found.iter().all(|found| found.more == 0)
 }
 
 impl Find {
@@ -195,11 +213,11 @@ impl Row for FoundItem<'_> {
         const FIELDS: &[Field] = &[
             Field::new("path", FieldKind::Text),
             Field::new("kind", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("layer", FieldKind::Text),
             Field::new("step", FieldKind::Text),
-            Field::new("tag", FieldKind::Text),
-            Field::new("age", FieldKind::Time),
+            Field::new("tag", FieldKind::Text).or(&["tags"]),
+            Field::new("age", FieldKind::Time).or(&["modified_at"]),
         ];
         FIELDS
     }
@@ -225,6 +243,14 @@ impl Row for FoundItem<'_> {
 impl Item for FoundItem<'_> {
     const TYPE: &'static str = "found";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("LAYER", |f: &Self| Cell::digest(f.layer)),
@@ -232,10 +258,11 @@ impl Item for FoundItem<'_> {
                 let tone = if f.entry.kind.is_whiteout() { Tone::Warn } else { Tone::Plain };
                 Cell::text(mode_string(f.entry.kind, f.entry.mode)).tone(tone)
             }),
-            Column::numbers("SIZE", |f: &Self| Cell::size((f.entry.kind == EntryKind::File).then_some(f.entry.size))),
+            Column::numbers("SIZE", |f: &Self| Cell::size((f.entry.kind == EntryKind::File).then_some(f.entry.size)))
+                .field("bytes"),
             Column::words("PATH", |f: &Self| Cell::text(lossy(&f.entry.path))).cut_middle(),
             Column::words("VERSIONS", |f: &Self| Cell::text(f.who())).cut_end(),
-            Column::words("STEP", |f: &Self| Cell::known(f.step.as_deref())).cut_end().wide(),
+            Column::words("STEP", |f: &Self| Cell::known(f.step.as_deref())).cut_end().if_known().drop(1),
         ]
     }
 }

@@ -49,10 +49,6 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     config: Option<PathBuf>,
 
-    /// Change nothing, anywhere
-    #[arg(long, global = true, help_heading = HEADING)]
-    pub(super) read_only: bool,
-
     /// How to show progress: auto, tty, plain, json or none
     #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true, hide_possible_values = true, value_name = "HOW", help_heading = HEADING)]
     pub(super) progress: Show,

@@ -4,10 +4,11 @@ use super::Command;
 use super::choice::Choice;
 use super::failure::{Exit, Outcome};
 use super::session::{Needs, Session};
-use crate::error::{Error, Result};
+use super::usage;
 use crate::model::units::Bytes;
 use crate::ops::picture::{Format, Graph as Which, Options, Subject, draw};
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 
 /// Draw the layers of a version, or its records
 ///
@@ -24,8 +25,8 @@ pub(super) struct Graph {
     choice: Choice,
 
     /// Draw it as tree, dot, mermaid, svg or json
-    #[arg(long, value_name = "FORMAT", default_value = "tree", value_parser = ["tree", "dot", "mermaid", "svg", "json"],
-          hide_possible_values = true, hide_default_value = true)]
+    #[arg(long, value_name = "FORMAT", default_value = "tree", hide_possible_values = true, hide_default_value = true,
+          value_parser = PossibleValuesParser::new(Format::ALL.map(Format::name)))]
     format: String,
 
     /// Draw the records instead of the layers
@@ -37,7 +38,7 @@ pub(super) struct Graph {
     limit: Option<usize>,
 
     /// Draw runs of layers smaller than this as one
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = usage::value::<Bytes>)]
     fold_below: Option<Bytes>,
 }
 
@@ -46,7 +47,10 @@ impl Command for Graph {
     const NEEDS: Needs = Needs { format: false, config: true };
 
     fn run(self, session: &mut Session) -> Outcome {
-        let format = if session.globals.is_json() { Format::Json } else { self.drawn_as()? };
+        // The global option of this name is read as a word too, so this one can't be anything else. Clap lets only the
+        // names of formats through.
+        let named = Format::ALL.into_iter().find(|format| format.name() == self.format).unwrap_or(Format::Tree);
+        let format = if session.globals.is_json() { Format::Json } else { named };
         let names = session.step_names()?;
         let chosen = self.choice.load(session)?;
         let cache = chosen.cache()?;
@@ -68,12 +72,5 @@ impl Command for Graph {
         session.out.raw(picture.as_bytes())?;
         session.out.flush()?;
         Ok(Exit::Done)
-    }
-}
-
-impl Graph {
-    fn drawn_as(&self) -> Result<Format> {
-        let found = Format::ALL.into_iter().find(|format| format.name() == self.format);
-        found.ok_or_else(|| Error::invalid("graphs are drawn as tree, dot, mermaid, svg or json"))
     }
 }

@@ -3,13 +3,12 @@
 use super::output::{Cell, Column, Item, Tone};
 use crate::model::cache::{Form, Mode};
 use crate::model::digest::Digest;
-use crate::model::filter::{Field, Row, Value};
+use crate::model::filter::{Field, Row};
 use crate::model::finding::Finding;
-use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::inventory::{CacheIndex, Condition, Inventory};
 use crate::model::rows::IndexRow;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 
 /// One version.
 #[derive(Clone, Copy)]
@@ -26,36 +25,16 @@ impl<'a> IndexItem<'a> {
     pub(super) fn index(&self) -> &'a CacheIndex {
         self.0.index
     }
-
-    /// In one word, how it is.
-    pub(super) fn state(&self) -> State {
-        match self.0.index {
-            index if !index.missing.is_empty() => State::Missing,
-            index if !index.is_sound() => State::Damaged,
-            index if index.is_dangling() => State::Dangling,
-            _ => State::Live,
-        }
-    }
 }
 
-/// How a version is, worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Missing,
-    Damaged,
-    Dangling,
-    Live,
-}
-
-impl State {
-    pub(super) fn cell(self) -> Cell {
-        match self {
-            State::Missing => Cell::text("missing").tone(Tone::Bad),
-            State::Damaged => Cell::text("damaged").tone(Tone::Bad),
-            State::Dangling => Cell::text("dangling").tone(Tone::Warn),
-            State::Live => Cell::text("live").tone(Tone::Good),
-        }
-    }
+/// A cell for how a version is.
+pub(super) fn condition(index: &CacheIndex) -> Cell {
+    let condition = index.condition();
+    Cell::text(condition.name()).tone(match condition {
+        Condition::Damaged => Tone::Bad,
+        Condition::Dangling => Tone::Warn,
+        Condition::Live => Tone::Good,
+    })
 }
 
 /// The JSON of a version. Fields are only ever added.
@@ -77,6 +56,7 @@ struct Fields<'a> {
     created_at: Option<Timestamp>,
     missing: &'a [Digest],
     dangling: bool,
+    state: Condition,
     roots: Option<usize>,
     config: Option<Digest>,
     shared_bytes: u64,
@@ -105,6 +85,7 @@ impl Serialize for IndexItem<'_> {
             created_at: index.created,
             missing: &index.missing,
             dangling: index.is_dangling(),
+            state: index.condition(),
             roots: summary.map(|s| s.roots),
             config: index.config,
             shared_bytes: index.shared_bytes,
@@ -115,43 +96,39 @@ impl Serialize for IndexItem<'_> {
     }
 }
 
-impl Row for IndexItem<'_> {
+impl Item for IndexItem<'_> {
+    const TYPE: &'static str = "index";
+
     fn fields() -> &'static [Field] {
         IndexRow::fields()
     }
 
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.0.field(name)
+    fn row(&self) -> impl Row {
+        self.0
     }
-
-    fn text(&self) -> Cow<'_, str> {
-        self.0.text()
-    }
-}
-
-impl Item for IndexItem<'_> {
-    const TYPE: &'static str = "index";
 
     fn columns() -> Vec<Column<Self>> {
         fn count(item: &IndexItem<'_>, of: fn(&crate::model::graph::Summary) -> usize) -> Cell {
             Cell::count(item.0.index.summary.as_ref().map(|s| of(s) as u64))
         }
         vec![
-            Column::words("TAG", tags).cut_middle(),
+            Column::words("TAG", tags).cut_middle().field("tags"),
             Column::words("DIGEST", |i: &Self| Cell::digest(i.0.index.digest)),
-            Column::words("STATE", |i: &Self| i.state().cell()),
+            Column::words("STATE", |i: &Self| condition(i.0.index)),
             Column::words("FORM", |i: &Self| Cell::known(i.0.index.form.map(Form::name))).drop(3),
             Column::words("MODE", |i: &Self| Cell::known(i.0.index.summary.map(|s| s.mode.name()))).drop(4),
             Column::numbers("LAYERS", |i: &Self| count(i, |s| s.layers)).drop(2),
-            Column::numbers("BLOBS", |i: &Self| count(i, |s| s.unique_blobs)).wide(),
+            Column::numbers("BLOBS", |i: &Self| count(i, |s| s.unique_blobs)).wide().field("unique_blobs"),
             Column::numbers("RECORDS", |i: &Self| count(i, |s| s.records)).drop(1),
             Column::numbers("SINKS", |i: &Self| count(i, |s| s.sinks)).wide(),
-            Column::numbers("MIN", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.min_bytes))).drop(5),
-            Column::numbers("MAX", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.max_bytes))),
-            Column::numbers("EXCLUSIVE", |i: &Self| Cell::size(i.0.index.exclusive_bytes)),
-            Column::numbers("SHARED", |i: &Self| Cell::size(i.0.index.shared_bytes)).wide(),
+            Column::numbers("MIN", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.min_bytes)))
+                .drop(5)
+                .field("min_bytes"),
+            Column::numbers("MAX", |i: &Self| Cell::size(i.0.index.summary.map(|s| s.max_bytes))).field("max_bytes"),
+            Column::numbers("EXCLUSIVE", |i: &Self| Cell::size(i.0.index.exclusive_bytes)).field("exclusive_bytes"),
+            Column::numbers("SHARED", |i: &Self| Cell::size(i.0.index.shared_bytes)).wide().field("shared_bytes"),
             Column::numbers("MISSING", |i: &Self| Cell::count(i.0.index.missing.len() as u64)).wide(),
-            Column::numbers("AGE", |i: &Self| Cell::time(i.0.index.time())),
+            Column::numbers("AGE", |i: &Self| Cell::time(i.0.index.time())).field("time"),
         ]
     }
 }

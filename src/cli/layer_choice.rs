@@ -3,6 +3,7 @@
 use super::choice::VersionArgs;
 use super::failure::{Outcome, Stop};
 use super::session::{Loaded, Session};
+use super::usage;
 use crate::error::{Error, Result};
 use crate::model::cache::Cache;
 use crate::model::digest::{Digest, DigestPrefix};
@@ -20,7 +21,7 @@ pub(super) struct LayerChoice {
     location: String,
 
     /// Which layer: the beginning of its digest, or #N as `layers` numbers it
-    #[arg(value_name = "LAYER")]
+    #[arg(value_name = "LAYER", value_parser = usage::value::<LayerName>)]
     layer: LayerName,
 
     #[command(flatten)]

@@ -8,13 +8,12 @@ use super::output::{Cell, Column, Item};
 use super::session::Session;
 use crate::model::cache::{Compression, Outcome as Made};
 use crate::model::digest::Digest;
-use crate::model::filter::{Field, Row, Value};
+use crate::model::filter::{Field, Row};
 use crate::model::rows::LayerRow;
 use crate::ops::names::{StepName, StepNames};
 use clap::Parser;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 
 /// List the layers of a version
 ///
@@ -65,28 +64,19 @@ impl<'a> LayerItem<'a> {
         let cache = chosen.cache()?;
         let inventory = &chosen.loaded.inventory;
         let mut records = vec![0; cache.layers.len()];
-        for made in cache.records.iter().flat_map(|r| &r.results) {
-            let top = match made {
-                Made::Layer { layer, .. } => Some(layer),
-                Made::Chain { layers, .. } => layers.last(),
-            };
-            top.into_iter().for_each(|&layer| records[layer] += 1);
-        }
+        let tops = cache.records.iter().flat_map(|r| &r.results).filter_map(Made::top);
+        tops.for_each(|layer| records[layer] += 1);
         let entries = cache.layers.iter().enumerate();
         Ok(entries
             .map(|(number, layer)| {
                 let blob = inventory.blob(&layer.blob);
                 let referrers = blob.map_or(0, |b| b.referrers);
                 let name = names.of(layer);
-                // The filter's row borrows the step; it is set when it is asked, see `row`.
+                // The step is lent to the row when it is asked for.
                 let row = LayerRow { number, layer, step: None, referrers };
                 LayerItem { row, name, records: records[number], present: blob.map(|b| b.size.is_some()) }
             })
             .collect())
-    }
-
-    fn row(&self) -> LayerRow<'_> {
-        LayerRow { step: self.name.as_ref().map(|n| &*n.step), ..self.row }
     }
 }
 
@@ -130,41 +120,33 @@ impl Serialize for LayerItem<'_> {
     }
 }
 
-impl Row for LayerItem<'_> {
+impl Item for LayerItem<'_> {
+    const TYPE: &'static str = "layer";
+
     fn fields() -> &'static [Field] {
         LayerRow::fields()
     }
 
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        match name {
-            // Texts that the row would only lend.
-            "step" => self.name.as_ref().map(|n| Value::Text(Cow::Borrowed(&*n.step))),
-            "named" => Some(Value::Flag(self.name.is_some())),
-            _ => self.row.field(name),
-        }
+    fn row(&self) -> impl Row {
+        LayerRow { step: self.name.as_ref().map(|n| &*n.step), ..self.row }
     }
-
-    fn text(&self) -> Cow<'_, str> {
-        Cow::Owned(self.row().text().into_owned())
-    }
-}
-
-impl Item for LayerItem<'_> {
-    const TYPE: &'static str = "layer";
 
     fn columns() -> Vec<Column<Self>> {
         vec![
-            Column::numbers("#", |l: &Self| Cell::count(l.row.number as u64)),
+            Column::numbers("#", |l: &Self| Cell::count(l.row.number as u64)).field("number"),
             Column::numbers("PARENT", |l: &Self| Cell::count(l.row.layer.parent.map(|p| p as u64))).drop(3),
             Column::words("DIGEST", |l: &Self| Cell::digest(l.row.layer.blob)),
             Column::words("COMPRESSION", |l: &Self| Cell::text(l.row.layer.compression.name())).drop(2),
-            Column::numbers("SIZE", |l: &Self| Cell::size(l.row.layer.size)),
+            Column::numbers("SIZE", |l: &Self| Cell::size(l.row.layer.size)).field("bytes"),
             Column::numbers("RECORDS", |l: &Self| Cell::count(l.records)).drop(1),
-            Column::numbers("VERSIONS", |l: &Self| Cell::count(u64::from(l.row.referrers))).wide(),
-            Column::numbers("AGE", |l: &Self| Cell::time(l.row.layer.created)).drop(5),
+            Column::numbers("VERSIONS", |l: &Self| Cell::count(u64::from(l.row.referrers))).wide().field("referrers"),
+            Column::numbers("AGE", |l: &Self| Cell::time(l.row.layer.created)).drop(5).field("created_at"),
             Column::words("PLATFORM", |l: &Self| Cell::known(l.row.layer.platform.as_deref())).wide(),
-            Column::words("FROM", |l: &Self| Cell::known(l.name.as_ref().map(|n| n.source.name()))).drop(4),
-            Column::words("STEP", |l: &Self| Cell::known(l.name.as_ref().map(|n| &*n.step))).cut_end(),
+            Column::words("FROM", |l: &Self| Cell::known(l.name.as_ref().map(|n| n.source.name())))
+                .drop(4)
+                .if_known()
+                .field("step_source"),
+            Column::words("STEP", |l: &Self| Cell::known(l.name.as_ref().map(|n| &*n.step))).cut_end().if_known(),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 use super::output::{Item, Output, Section};
 use crate::error::{Error, Result};
-use crate::model::filter::{FieldKind, Filter, Value};
+use crate::model::filter::{Field, FieldKind, Filter, Row as _, Value};
 use crate::model::text;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
@@ -65,10 +65,9 @@ impl ListArgs {
         let filter = Filter::parse(&self.filter.join(" "), fields)?;
         let mut sort = Vec::new();
         for name in &self.sort {
-            let wanted = name.trim().to_ascii_lowercase();
-            let field = fields.iter().find(|f| f.name == wanted).ok_or_else(|| {
+            let field = Field::called(name, fields).ok_or_else(|| {
                 let names = || fields.iter().map(|f| f.name);
-                let meant = text::nearest(&wanted, names()).map(|m| format!("did you mean {m}? ")).unwrap_or_default();
+                let meant = text::nearest(name, names()).map(|m| format!("did you mean {m}? ")).unwrap_or_default();
                 Error::invalid(format!("no field {} to sort by", text::safe(name)))
                     .with_hint(format!("{meant}fields here: {}", names().collect::<Vec<_>>().join(", ")))
             })?;
@@ -95,10 +94,11 @@ impl Selection {
     /// Leaves in `items` what is wanted, in order. Says whether the limit cut something off.
     fn apply<T: Item>(&mut self, items: &mut Vec<T>, now: Timestamp) -> bool {
         if !self.filter.is_empty() {
-            items.retain(|item| self.filter.matches(item, now));
+            items.retain(|item| self.filter.matches(&item.row(), now));
         }
         if !self.sort.is_empty() {
             items.sort_by(|a, b| {
+                let (a, b) = (a.row(), b.row());
                 self.sort
                     .iter()
                     .map(|(field, largest_first)| compare(a.field(field), b.field(field), *largest_first))

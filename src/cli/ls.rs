@@ -1,12 +1,12 @@
 //! `ls`: every version of every location, tagged or dangling.
 
 use super::Command;
-use super::failure::{Exit, Outcome};
+use super::failure::Outcome;
 use super::item::IndexItem;
 use super::list::ListArgs;
 use super::output::Tone;
 use super::session::{Many, Session};
-use crate::model::units::Bytes;
+use super::summary;
 use clap::Parser;
 
 /// List all versions of caches, dangling ones too
@@ -16,7 +16,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(after_help = "\
 Fields to filter and sort by:
-  tag digest form mode size min exclusive layers records missing age created dangling type
+  tag digest state form mode size min exclusive shared layers blobs records missing age created
+  dangling type
 
 Examples:
   cachedeck ls .buildx-cache
@@ -48,7 +49,9 @@ impl Command for Ls {
         let sections = many.sections(|loaded| IndexItem::all(&loaded.inventory));
         session.show("index-list", sections, selection, &many)?;
         damage(session, &many);
-        summary(session, &many);
+        if session.out.is_chatty() {
+            summary::holdings(&many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
+        }
         Ok(many.exit)
     }
 }
@@ -69,35 +72,12 @@ fn damage(session: &Session, many: &Many) {
         let what = match (index.missing.len(), worst) {
             (0, Some(finding)) => finding.message.clone(),
             (1, _) => "a blob is missing".to_owned(),
-            (count, _) => format!("{count} blobs are missing"),
+            (some, _) => format!("{some} blobs are missing"),
         };
         session.words.say("damaged", Tone::Bad, &format!("{name}: {what}; `cachedeck verify` tells more"));
     }
     match damaged.count() {
         0 => {}
         more => session.words.say("damaged", Tone::Bad, &format!("{more} more")),
-    }
-}
-
-fn summary(session: &mut Session, many: &Many) {
-    if !session.out.is_chatty() {
-        return;
-    }
-    for loaded in &many.loaded {
-        let usage = loaded.inventory.usage;
-        let dangling = loaded.inventory.indexes.iter().filter(|i| i.is_dangling()).count();
-        let sizes = session.out.look.sizes;
-        let place = if many.several { format!("{}: ", loaded.inventory.location.title()) } else { String::new() };
-        session.words.note(&format!(
-            "{place}{} versions, {dangling} dangling; {} blobs, {}; {} of it dangling, {} orphan",
-            usage.indexes,
-            usage.blobs,
-            Bytes(usage.bytes).show(sizes),
-            Bytes(usage.dangling_bytes).show(sizes),
-            Bytes(usage.orphan_bytes).show(sizes),
-        ));
-    }
-    if many.exit == Exit::Partly {
-        session.words.note("some locations could not be read");
     }
 }

@@ -29,6 +29,7 @@ mod places;
 mod raw;
 mod records;
 mod session;
+mod summary;
 mod topics;
 mod usage;
 mod verify;

@@ -64,6 +64,18 @@ fn checked(given: &str, location: Location) -> Result<Location> {
     })
 }
 
+/// How `location`, any version of it, is typed in the fewest words.
+pub(super) fn typed(location: &Location) -> String {
+    let location = location.clone().without("tag").without("digest");
+    let folder = match location.shown().collect::<Vec<_>>()[..] {
+        [("src" | "dest", ref folder)] if location.kind() == "local" => Some(folder.clone().into_owned()),
+        _ => None,
+    };
+    let is_plain =
+        |folder: &String| !folder.contains(['=', ',', '@']) && super::command_names().all(|name| name != folder);
+    folder.filter(is_plain).unwrap_or_else(|| location.to_string())
+}
+
 /// The locations of the config and those found in the usual folders here and among the temporary files.
 pub(super) fn known(config: &Config) -> Vec<Location> {
     let mut known: Vec<Location> = config.places.iter().map(|place| place.location.clone()).collect();

@@ -8,13 +8,12 @@ use super::output::{Cell, Column, Item};
 use super::session::Session;
 use crate::model::cache::Outcome as Made;
 use crate::model::digest::Digest;
-use crate::model::filter::{Field, Row, Value};
+use crate::model::filter::{Field, Row};
 use crate::model::rows::RecordRow;
 use crate::ops::names::{StepName, StepNames};
 use clap::Parser;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 
 /// List the records of a version
 ///
@@ -60,10 +59,7 @@ struct RecordItem<'a> {
 fn all<'a>(chosen: &'a Chosen, names: &StepNames) -> Outcome<Vec<RecordItem<'a>>> {
     let cache = chosen.cache()?;
     let records = cache.records.iter().enumerate().map(|(number, record)| {
-        let tops = record.results.iter().filter_map(|made| match made {
-            Made::Layer { layer, .. } => Some(*layer),
-            Made::Chain { layers, .. } => layers.last().copied(),
-        });
+        let tops = record.results.iter().filter_map(Made::top);
         let name = tops.filter_map(|layer| names.of(&cache.layers[layer])).next();
         RecordItem { row: RecordRow { number, record, cache, step: None }, name }
     });
@@ -132,39 +128,29 @@ impl Serialize for RecordItem<'_> {
     }
 }
 
-impl Row for RecordItem<'_> {
+impl Item for RecordItem<'_> {
+    const TYPE: &'static str = "record";
+
     fn fields() -> &'static [Field] {
         RecordRow::fields()
     }
 
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        match name {
-            // A text that the row would only lend.
-            "step" => self.name.as_ref().map(|n| Value::Text(Cow::Borrowed(&*n.step))),
-            _ => self.row.field(name),
-        }
+    fn row(&self) -> impl Row {
+        RecordRow { step: self.name.as_ref().map(|n| &*n.step), ..self.row }
     }
-
-    fn text(&self) -> Cow<'_, str> {
-        let row = RecordRow { step: self.name.as_ref().map(|n| &*n.step), ..self.row };
-        Cow::Owned(row.text().into_owned())
-    }
-}
-
-impl Item for RecordItem<'_> {
-    const TYPE: &'static str = "record";
 
     fn columns() -> Vec<Column<Self>> {
         vec![
-            Column::numbers("#", |r: &Self| Cell::count(r.row.number as u64)),
+            Column::numbers("#", |r: &Self| Cell::count(r.row.number as u64)).field("number"),
             Column::words("DIGEST", |r: &Self| Cell::digest(r.row.record.digest)),
             Column::words("INPUTS", |r: &Self| Cell::text(r.inputs())).cut_end(),
             Column::words("RESULTS", |r: &Self| Cell::text(r.results())).cut_end(),
             Column::numbers("SIZE", |r: &Self| {
                 let made = !r.row.record.results.is_empty();
                 Cell::size(made.then(|| r.row.bytes()))
-            }),
-            Column::words("STEP", |r: &Self| Cell::known(r.name.as_ref().map(|n| &*n.step))).cut_end(),
+            })
+            .field("result_bytes"),
+            Column::words("STEP", |r: &Self| Cell::known(r.name.as_ref().map(|n| &*n.step))).cut_end().if_known(),
         ]
     }
 }

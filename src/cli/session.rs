@@ -14,7 +14,10 @@ use crate::ops::load::load;
 use crate::ops::names::StepNames;
 use crate::progress::Progress;
 use crate::store::{Store, catalog};
+use futures::future::join_all;
 use std::sync::Arc;
+use std::time::Instant;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// What a command needs of a session.
 #[derive(Clone, Copy, Debug)]
@@ -109,38 +112,34 @@ impl Session {
     /// Opens a location and reads all of it.
     pub(super) fn load(&mut self, location: &Location) -> Outcome<Loaded> {
         let progress = Progress::new();
-        let work = async {
-            let started = std::time::Instant::now();
-            let store = catalog::open(location)?;
-            let inventory = load(&store, &progress).await?;
-            tracing::info!(%location, indexes = inventory.indexes.len(), blobs = inventory.blobs.len(), took = ?started.elapsed(), "read");
-            Ok(Loaded { store, inventory })
-        };
+        let work = read(location.clone(), progress.clone());
         self.jobs.run("reading", &progress, work).map_err(|error| Stop::at(location, error))
     }
 
-    /// Opens several locations. A failure of one is told and leaves the others; if all fail, the first failure is it.
+    /// Opens several locations, all at once. A failure of one is told and leaves the others; if all fail, the first
+    /// failure is it.
     pub(super) fn load_all(&mut self, locations: &[Location]) -> Outcome<Many> {
-        let several = locations.len() > 1;
-        let mut many = Many { loaded: Vec::new(), several, exit: Exit::Done };
+        let progress = Progress::new();
+        let work = async {
+            let tasks = locations.iter().map(|location| tokio::spawn(read(location.clone(), progress.clone())));
+            Ok(join_all(tasks).await)
+        };
+        let mut many = Many { loaded: Vec::new(), several: locations.len() > 1, exit: Exit::Done };
         let mut failures = Vec::new();
-        for location in locations {
-            match self.load(location) {
+        for (location, task) in locations.iter().zip(self.jobs.run("reading", &progress, work)?) {
+            match task.unwrap_or_else(|error| Err(broke_off(error))) {
                 Ok(loaded) => many.loaded.push(loaded),
-                Err(Stop::Failed { error, location }) if several && error.kind() != Kind::Cancelled => {
-                    failures.push((location, error));
-                }
-                Err(other) => return Err(other),
+                Err(error) => failures.push((location, error)),
             }
         }
         if many.loaded.is_empty() && !failures.is_empty() {
             // The first one's kind decides how the program ends; it is told last, by whoever ends it.
             let (location, error) = failures.swap_remove(0);
-            failures.iter().for_each(|(location, error)| self.words.error(error, location.as_deref()));
-            return Err(Stop::Failed { location, error });
+            failures.iter().for_each(|(location, error)| self.words.error(error, Some(location)));
+            return Err(Stop::at(location, error));
         }
         for (location, error) in failures {
-            self.words.error(&error, location.as_deref());
+            self.words.error(&error, Some(location));
             many.exit = Exit::Partly;
         }
         Ok(many)
@@ -173,6 +172,22 @@ impl Session {
         }
         Ok(all)
     }
+}
+
+/// Opens `location` and reads all of it.
+async fn read(location: Location, progress: Progress) -> Result<Loaded> {
+    let started = Instant::now();
+    let place = location.clone();
+    // Opening may wait for a disk; the other locations should not wait with it.
+    let store = spawn_blocking(move || catalog::open(&place)).await.map_err(broke_off)??;
+    let inventory = load(&store, &progress).await?;
+    let (indexes, blobs) = (inventory.indexes.len(), inventory.blobs.len());
+    tracing::info!(%location, indexes, blobs, took = ?started.elapsed(), "read");
+    Ok(Loaded { store, inventory })
+}
+
+fn broke_off(error: JoinError) -> Error {
+    Error::new(Kind::Internal, "reading broke off").with_source(error)
 }
 
 impl Many {

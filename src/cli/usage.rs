@@ -3,7 +3,9 @@
 use super::output::{Words, print_help};
 use crate::error::Error;
 use crate::model::text;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::ffi::OsString;
+use std::str::FromStr;
 
 /// Tells a mistake, or prints the help or version asked for. Gives the exit code.
 pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> u8 {
@@ -11,9 +13,12 @@ pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> u8 {
         print_help(error);
         return 0;
     }
-    let json = arguments.iter().filter_map(|a| a.to_str()).any(|argument| {
-        argument == "--json" || argument.starts_with("--json=") || argument.starts_with("--format=json")
-    });
+    let mut words = arguments.iter().filter_map(|a| a.to_str()).peekable();
+    let mut json = false;
+    while let Some(word) = words.next() {
+        let format = word.strip_prefix("--format=").or_else(|| words.peek().copied().filter(|_| word == "--format"));
+        json |= word == "--json" || word.starts_with("--json=") || matches!(format, Some("json" | "jsonl"));
+    }
     let error_of_ours = self::error_text(error);
     if json {
         Words { json, colour: false }.error(&error_of_ours, None);
@@ -25,6 +30,25 @@ pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> u8 {
         error.render().to_string().lines().for_each(|line| words.note(line));
     }
     error_of_ours.kind().exit_code()
+}
+
+/// Reads an argument, for clap, which tells errors without their hints.
+pub(super) fn value<T: FromStr<Err = Error>>(given: &str) -> Result<T, String> {
+    given.parse().map_err(|error: Error| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
+/// Reads one of these words, for clap, which lists them in completions and where none fits.
+pub(super) fn one_of<T: Clone + Send + Sync + 'static>(
+    values: impl IntoIterator<Item = (&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let values: Vec<(&'static str, T)> = values.into_iter().collect();
+    PossibleValuesParser::new(values.iter().map(|(name, _)| *name)).try_map(move |given| {
+        let found = values.iter().find(|(name, _)| *name == given);
+        found.map(|(_, value)| value.clone()).ok_or("unknown")
+    })
 }
 
 /// A mistake that shows only when a command's arguments are taken apart.

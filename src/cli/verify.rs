@@ -3,18 +3,19 @@
 use super::Command;
 use super::failure::{Exit, Outcome, Stop};
 use super::list::ListArgs;
+use super::output::Value::Words;
 use super::output::{Cell, Column, Item, Section, Tone};
 use super::session::Session;
-use crate::error::{Error, Result};
-use crate::model::filter::{Field, Row, Value};
+use super::usage;
+use crate::model::filter::{Field, Row};
 use crate::model::finding::{Finding, Problem, Severity};
-use crate::model::text;
-use crate::model::units::Bytes;
+use crate::model::units::{Bytes, SizeStyle, count};
 use crate::ops::verify::{Level, Report, verify};
 use crate::progress::Progress;
 use clap::Parser;
+use clap::builder::TypedValueParser;
 use serde::Serialize;
-use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Check that what caches need is there and undamaged
 ///
@@ -29,7 +30,10 @@ Levels, each with those before it:
 Findings:
   blob_missing wrong_size wrong_digest unreadable malformed stray leftover unknown_option changed
   unlisted_layer too_large; --fail-on also takes
-  missing (blob_missing), corrupt (wrong_size wrong_digest malformed), warning, note, any and none
+  missing (blob_missing), corrupt (wrong_size wrong_digest malformed), error, warning, note, any and none
+
+Fields to filter and sort by:
+  severity code digest message
 
 Examples:
   cachedeck verify .buildx-cache
@@ -40,22 +44,19 @@ pub(super) struct Verify {
     locations: Vec<String>,
 
     /// How closely: exists, size or digest
-    #[arg(long, short = 'l', value_name = "LEVEL", default_value = "size", value_parser = level)]
+    #[arg(long, short = 'l', value_name = "LEVEL", default_value = "size", value_parser = levels(), hide_possible_values = true)]
     level: Level,
 
     /// Which findings fail, instead of all errors
-    #[arg(long, value_name = "FINDINGS", value_delimiter = ',', value_parser = failing)]
+    #[arg(long, value_name = "FINDINGS", value_delimiter = ',', value_parser = failing(), hide_possible_values = true)]
     fail_on: Vec<FailOn>,
 
     #[command(flatten)]
     list: ListArgs,
 }
 
-fn level(given: &str) -> Result<Level> {
-    let all = [Level::Exists, Level::Size, Level::Digest];
-    all.into_iter()
-        .find(|level| level.name() == given)
-        .ok_or_else(|| Error::invalid("levels are exists, size and digest"))
+fn levels() -> impl TypedValueParser<Value = Level> {
+    usage::one_of([Level::Exists, Level::Size, Level::Digest].map(|level| (level.name(), level)))
 }
 
 /// What fails.
@@ -81,24 +82,18 @@ const PROBLEMS: [Problem; 11] = [
     Problem::TooLarge,
 ];
 
-fn failing(given: &str) -> Result<FailOn> {
-    Ok(match given {
-        "none" => FailOn::None,
-        "any" | "note" => FailOn::Severity(Severity::Note),
-        "warning" => FailOn::Severity(Severity::Warning),
-        "error" => FailOn::Severity(Severity::Error),
-        "missing" => FailOn::Problem(Problem::BlobMissing),
-        "corrupt" => FailOn::Corrupt,
-        code => match PROBLEMS.into_iter().find(|problem| problem.code() == code) {
-            Some(problem) => FailOn::Problem(problem),
-            None => {
-                let known = ["missing", "corrupt", "any", "none", "warning", "error", "note"];
-                let all = known.into_iter().chain(PROBLEMS.iter().map(|p| p.code()));
-                let meant = text::nearest(code, all).map(|m| format!(", did you mean {m}?")).unwrap_or_default();
-                return Err(Error::invalid(format!("no such finding{meant}")));
-            }
-        },
-    })
+const GROUPS: [(&str, FailOn); 7] = [
+    ("missing", FailOn::Problem(Problem::BlobMissing)),
+    ("corrupt", FailOn::Corrupt),
+    ("error", FailOn::Severity(Severity::Error)),
+    ("warning", FailOn::Severity(Severity::Warning)),
+    ("note", FailOn::Severity(Severity::Note)),
+    ("any", FailOn::Severity(Severity::Note)),
+    ("none", FailOn::None),
+];
+
+fn failing() -> impl TypedValueParser<Value = FailOn> {
+    usage::one_of(GROUPS.into_iter().chain(PROBLEMS.map(|problem| (problem.code(), FailOn::Problem(problem)))))
 }
 
 impl FailOn {
@@ -142,25 +137,33 @@ impl Command for Verify {
             .collect();
         session.show("finding-list", sections, selection, &many)?;
         if !session.out.is_json() {
-            reports.iter().for_each(|report| self.sum_up(session, report));
+            for (loaded, report) in many.loaded.iter().zip(&reports) {
+                let place =
+                    if many.several { format!("{}: ", loaded.inventory.location.title()) } else { String::new() };
+                session.words.note(&format!("{place}{}", self.sum_up(report, session.out.look.sizes)));
+            }
+            let remedies: BTreeSet<&str> =
+                reports.iter().flat_map(|r| &r.findings).filter_map(|f| f.remedy.as_deref()).collect();
+            remedies.iter().for_each(|remedy| session.words.say("hint", Tone::Dim, remedy));
         }
         Ok(if damaged { Exit::Damage } else { many.exit })
     }
 }
 
 impl Verify {
-    fn sum_up(&self, session: &Session, report: &Report) {
-        let level = self.level.name();
-        let read = match self.level {
-            Level::Digest => format!(", {} hashed", Bytes(report.hashed_bytes).show(session.out.look.sizes)),
-            Level::Exists | Level::Size => String::new(),
-        };
+    fn sum_up(&self, report: &Report, sizes: SizeStyle) -> String {
         let found = match report.findings.len() {
             0 => "nothing wrong".to_owned(),
-            1 => "1 finding".to_owned(),
-            more => format!("{more} findings"),
+            some => count(some, "finding"),
         };
-        session.words.note(&format!("{found}; {} blobs looked at, level {level}{read}", report.blobs));
+        let blobs = count(report.blobs, "blob");
+        match self.level {
+            Level::Digest => {
+                format!("{found}; {blobs} looked at and {} hashed", Bytes(report.hashed_bytes).show(sizes))
+            }
+            Level::Size => format!("{found}; {blobs} looked at, their contents only with --level digest"),
+            Level::Exists => format!("{found}; {blobs} looked at, their sizes and contents not"),
+        }
     }
 }
 
@@ -168,28 +171,16 @@ impl Verify {
 #[serde(transparent)]
 struct FindingItem(Finding);
 
-impl Row for FindingItem {
-    fn fields() -> &'static [Field] {
-        <&Finding as Row>::fields()
-    }
-
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        match name {
-            "message" => Some(Value::Text(Cow::Borrowed(&self.0.message))),
-            "severity" => Some(Value::Text(Cow::Borrowed(self.0.severity.name()))),
-            "code" => Some(Value::Text(Cow::Borrowed(self.0.problem.code()))),
-            "digest" => self.0.digest.map(|d| Value::Text(Cow::Owned(d.to_string()))),
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> Cow<'_, str> {
-        Cow::Borrowed(&self.0.message)
-    }
-}
-
 impl Item for FindingItem {
     const TYPE: &'static str = "finding";
+
+    fn fields() -> &'static [Field] {
+        Finding::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        &self.0
+    }
 
     fn columns() -> Vec<Column<Self>> {
         vec![
@@ -200,8 +191,8 @@ impl Item for FindingItem {
                     Severity::Note => Tone::Dim,
                 })
             }),
-            Column::words("FINDING", |f: &Self| Cell::text(f.0.problem.code())),
-            Column::words("WHAT", |f: &Self| Cell::text(f.0.message.as_str())).cut_end(),
+            Column::words("FINDING", |f: &Self| Cell::text(f.0.problem.code())).drop(1).field("code"),
+            Column::words("WHAT", |f: &Self| Cell::new(Words(f.0.message.clone()))).cut_end().field("message"),
             Column::words("REMEDY", |f: &Self| Cell::known(f.0.remedy.as_deref())).wide(),
         ]
     }

@@ -2,19 +2,20 @@
 
 use super::Command;
 use super::failure::Outcome;
-use super::item::{IndexItem, tags};
+use super::item::{IndexItem, condition, tags};
 use super::list::ListArgs;
-use super::output::{Cell, Column, Item, Value as Shown};
-use super::session::Session;
+use super::output::{Cell, Column, Item, Value};
+use super::places;
+use super::session::{Many, Session};
 use crate::model::digest::Digest;
-use crate::model::filter::{Field, Row, Value};
-use crate::model::inventory::Inventory;
+use crate::model::filter::{Field, Row};
+use crate::model::inventory::{Condition, Inventory};
 use crate::model::rows::IndexRow;
 use crate::model::text;
+use crate::ops::versions::{Version, history};
 use clap::Parser;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 
 /// List all versions over time, newest first, with how to use each
 ///
@@ -22,6 +23,13 @@ use std::borrow::Cow;
 /// by its digest: --format wide shows the value for --cache-from, `cachedeck flags` prints the whole line.
 #[derive(Parser)]
 #[command(after_help = "\
+ADDED is what a version brought that no older one has: by that much its export let the cache grow.
+EXCLUSIVE is what no other version has: by that much the cache would shrink without it.
+
+Fields to filter and sort by:
+  tag digest state form mode size min exclusive shared layers blobs records missing age created
+  dangling type
+
 Examples:
   cachedeck versions .buildx-cache
   cachedeck versions --format wide --filter 'age<7d' .buildx-cache
@@ -44,38 +52,43 @@ impl Command for Versions {
         let many = session.load_all(&locations)?;
         let sections = many.sections(|loaded| VersionItem::all(&loaded.inventory));
         session.show("version-list", sections, selection, &many)?;
-        if session.out.is_chatty() {
-            session.words.note("use one with --cache-from: `cachedeck flags LOCATION --digest DIGEST` prints the line");
+        if session.out.is_chatty()
+            && let Some(example) = example(&many)
+        {
+            session.words.note(&format!("to build from an older one: `{example}` prints its --cache-from line"));
         }
         Ok(many.exit)
     }
 }
 
-/// A version, and the one made before it.
+/// The command for the version that somebody most likely wants back: the newest that has lost its tag.
+fn example(many: &Many) -> Option<String> {
+    let versions =
+        many.loaded.iter().flat_map(|loaded| history(&loaded.inventory).into_iter().map(move |v| (loaded, v)));
+    let mut dangling = versions.filter(|(_, version)| version.index.condition() == Condition::Dangling);
+    let (loaded, version) = dangling.next()?;
+    let place = places::typed(&loaded.inventory.location);
+    Some(format!("cachedeck flags {} --digest {}", text::shell_quote(&place), version.index.digest.short()))
+}
+
+/// A version, and what came with it.
 struct VersionItem<'a> {
     item: IndexItem<'a>,
-    delta: Option<i64>,
+    version: Version<'a>,
     cache_from: Option<String>,
 }
 
 impl<'a> VersionItem<'a> {
     /// All versions, newest first; those of unknown time last.
     fn all(inventory: &'a Inventory) -> Vec<Self> {
-        let mut items = IndexItem::all(inventory);
-        items.sort_by(|a, b| b.index().time().cmp(&a.index().time()).then(a.index().digest.cmp(&b.index().digest)));
-        let sizes: Vec<Option<u64>> = items.iter().map(|i| i.index().summary.map(|s| s.max_bytes)).collect();
-        let befores = sizes.iter().skip(1).copied().chain([None]);
-        let deltas = sizes.iter().zip(befores).map(|(now, before)| difference((*now)?, before?));
-        let versions = items.into_iter().zip(deltas).map(|(item, delta)| {
-            let cache_from = inventory.location.cache_from(Some(item.index().digest), None).ok();
-            VersionItem { item, delta, cache_from }
+        let kind = inventory.location.kind();
+        let versions = history(inventory).into_iter().map(|version| VersionItem {
+            item: IndexItem(IndexRow { index: version.index, kind }),
+            version,
+            cache_from: inventory.location.cache_from(Some(version.index.digest), None).ok(),
         });
         versions.collect()
     }
-}
-
-fn difference(now: u64, before: u64) -> Option<i64> {
-    i64::try_from(i128::from(now) - i128::from(before)).ok()
 }
 
 impl Serialize for VersionItem<'_> {
@@ -85,10 +98,12 @@ impl Serialize for VersionItem<'_> {
             digest: Digest,
             tags: &'a [String],
             dangling: bool,
+            state: Condition,
             created_at: Option<Timestamp>,
             modified_at: Option<Timestamp>,
             max_bytes: Option<u64>,
             delta_bytes: Option<i64>,
+            added_bytes: u64,
             exclusive_bytes: u64,
             missing: &'a [Digest],
             cache_from: Option<&'a str>,
@@ -98,10 +113,12 @@ impl Serialize for VersionItem<'_> {
             digest: index.digest,
             tags: &index.tags,
             dangling: index.is_dangling(),
+            state: index.condition(),
             created_at: index.created,
             modified_at: index.modified,
             max_bytes: index.summary.map(|s| s.max_bytes),
-            delta_bytes: self.delta,
+            delta_bytes: self.version.delta_bytes,
+            added_bytes: self.version.added_bytes,
             exclusive_bytes: index.exclusive_bytes,
             missing: &index.missing,
             cache_from: self.cache_from.as_deref(),
@@ -110,35 +127,35 @@ impl Serialize for VersionItem<'_> {
     }
 }
 
-impl Row for VersionItem<'_> {
+impl Item for VersionItem<'_> {
+    const TYPE: &'static str = "version";
+
     fn fields() -> &'static [Field] {
         IndexRow::fields()
     }
 
-    fn field(&self, name: &str) -> Option<Value<'_>> {
-        self.item.field(name)
+    fn row(&self) -> impl Row {
+        self.item.0
     }
-
-    fn text(&self) -> Cow<'_, str> {
-        self.item.text()
-    }
-}
-
-impl Item for VersionItem<'_> {
-    const TYPE: &'static str = "version";
 
     fn columns() -> Vec<Column<Self>> {
         vec![
-            Column::numbers("AGE", |v: &Self| Cell::time(v.item.index().time())),
-            Column::words("TAG", |v: &Self| tags(&v.item)).cut_middle(),
+            Column::numbers("AGE", |v: &Self| Cell::time(v.item.index().time())).field("time"),
+            Column::words("TAG", |v: &Self| tags(&v.item)).cut_middle().field("tags"),
             Column::words("DIGEST", |v: &Self| Cell::digest(v.item.index().digest)),
-            Column::words("STATE", |v: &Self| v.item.state().cell()).drop(2),
-            Column::numbers("SIZE", |v: &Self| Cell::size(v.item.index().summary.map(|s| s.max_bytes))),
-            Column::numbers("CHANGE", |v: &Self| Cell::new(v.delta.map_or(Shown::None, Shown::Delta))),
-            Column::numbers("EXCLUSIVE", |v: &Self| Cell::size(v.item.index().exclusive_bytes)).drop(1),
+            Column::words("STATE", |v: &Self| condition(v.item.index())).drop(2),
+            Column::numbers("SIZE", |v: &Self| Cell::size(v.item.index().summary.map(|s| s.max_bytes)))
+                .field("max_bytes"),
+            Column::numbers("CHANGE", |v: &Self| Cell::new(v.version.delta_bytes.map_or(Value::None, Value::Delta)))
+                .wide()
+                .field("delta_bytes"),
+            Column::numbers("ADDED", |v: &Self| Cell::size(v.version.added_bytes)).field("added_bytes"),
+            Column::numbers("EXCLUSIVE", |v: &Self| Cell::size(v.item.index().exclusive_bytes))
+                .drop(1)
+                .field("exclusive_bytes"),
             Column::words("CACHE-FROM", |v: &Self| {
                 let quoted = v.cache_from.as_deref().map(|line| text::shell_quote(line).into_owned());
-                Cell::new(quoted.map_or(Shown::None, Shown::Whole))
+                Cell::new(quoted.map_or(Value::None, Value::Whole))
             })
             .wide(),
         ]

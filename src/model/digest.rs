@@ -129,6 +129,23 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// `words` with every digest in them cut to its first twelve digits: where the whole one is shown elsewhere.
+pub fn shorten(words: &str) -> String {
+    let mut out = String::new();
+    let mut rest = words;
+    while let Some(at) = rest.find(PREFIX) {
+        let (before, from) = rest.split_at(at);
+        let hex = &from[PREFIX.len()..];
+        let digits = hex.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(before);
+        let (shown, skipped) = if digits == 64 { (&hex[..12], PREFIX.len() + 64) } else { (PREFIX, PREFIX.len()) };
+        out.push_str(shown);
+        rest = &from[skipped..];
+    }
+    out.push_str(rest);
+    out
+}
+
 /// What a user typed for a digest: all of it or a beginning of at least four hex digits, with or without `sha256:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestPrefix(String);
@@ -146,7 +163,11 @@ impl FromStr for DigestPrefix {
     fn from_str(text: &str) -> Result<Self> {
         let hex = text.strip_prefix(PREFIX).unwrap_or(text);
         let fits = (4..=64).contains(&hex.len()) && hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        if fits { Ok(Self(hex.to_owned())) } else { Err(bad(text)) }
+        if fits {
+            Ok(Self(hex.to_owned()))
+        } else {
+            Err(bad(text).with_hint("give at least four of its digits, or all"))
+        }
     }
 }
 
@@ -194,5 +215,12 @@ mod tests {
         assert!(!"e3b1".parse::<DigestPrefix>().unwrap().matches(&digest));
         assert!("e3b".parse::<DigestPrefix>().is_err());
         assert!("e3b0/..".parse::<DigestPrefix>().is_err());
+    }
+
+    #[test]
+    fn only_whole_digests_are_cut() {
+        let digest = Digest::of(b"x");
+        assert_eq!(shorten(&format!("blob {digest} is gone")), format!("blob {} is gone", digest.short()));
+        assert_eq!(shorten("sha256:12 and sha256:"), "sha256:12 and sha256:");
     }
 }

@@ -22,12 +22,25 @@ pub struct Field {
     pub name: &'static str,
     /// What it is compared with.
     pub kind: FieldKind,
+    /// What it may be called as well: its name in JSON, where that is another.
+    pub also: &'static [&'static str],
 }
 
 impl Field {
     /// A field called `name`.
     pub const fn new(name: &'static str, kind: FieldKind) -> Self {
-        Self { name, kind }
+        Self { name, kind, also: &[] }
+    }
+
+    /// It may be called so as well.
+    pub const fn or(self, also: &'static [&'static str]) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The one of `fields` that is called `name`, in any case.
+    pub fn called<'a>(name: &str, fields: &'a [Field]) -> Option<&'a Field> {
+        let name = name.trim().to_ascii_lowercase();
+        fields.iter().find(|field| field.name == name || field.also.contains(&name.as_str()))
     }
 }
 
@@ -75,6 +88,20 @@ pub trait Row {
 
     /// What words are searched in: what the row shows, as the user sees it.
     fn text(&self) -> Cow<'_, str>;
+}
+
+impl<R: Row> Row for &R {
+    fn fields() -> &'static [Field] {
+        R::fields()
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        (**self).field(name)
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        (**self).text()
+    }
 }
 
 /// A parsed filter. An empty one lets everything pass.
@@ -306,16 +333,15 @@ fn comparison<'a>(bare: &str, rest: &'a str) -> Option<(&'a str, Operator, &'a s
 }
 
 fn find_field<'a>(word: &Word, name: &str, fields: &'a [Field]) -> Result<&'a Field> {
-    let name = name.to_ascii_lowercase();
-    fields.iter().find(|field| field.name == name).ok_or_else(|| {
+    Field::called(name, fields).ok_or_else(|| {
         let names = || fields.iter().map(|field| field.name);
         let known =
             format!("known here: {}; to look for the text itself, quote it", names().collect::<Vec<_>>().join(", "));
-        let hint = match text::nearest(&name, names()) {
+        let hint = match text::nearest(name, names()) {
             Some(near) => format!("did you mean {near}? {known}"),
             None => known,
         };
-        bad(word, format_args!("no field {}", text::safe(&name))).with_hint(hint)
+        bad(word, format_args!("no field {}", text::safe(name))).with_hint(hint)
     })
 }
 

@@ -67,6 +67,15 @@ impl CacheIndex {
         self.missing.is_empty() && self.findings.iter().all(|f| f.severity < Severity::Error)
     }
 
+    /// In one word, how it is.
+    pub fn condition(&self) -> Condition {
+        match (self.is_sound(), self.is_dangling()) {
+            (false, _) => Condition::Damaged,
+            (true, true) => Condition::Dangling,
+            (true, false) => Condition::Live,
+        }
+    }
+
     /// When it was made: the newest layer, else the file's own time.
     pub fn time(&self) -> Option<Timestamp> {
         self.created.or(self.modified)
@@ -100,6 +109,29 @@ impl Role {
             Role::Config => "config",
             Role::Layer => "layer",
             Role::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a version is, as far as one word says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// Whole, and under a name.
+    Live,
+    /// Whole, but under no name.
+    Dangling,
+    /// Something it needs is missing or unreadable, under a name or not.
+    Damaged,
+}
+
+impl Condition {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::Live => "live",
+            Condition::Dangling => "dangling",
+            Condition::Damaged => "damaged",
         }
     }
 }
@@ -235,14 +267,18 @@ impl Inventory {
             (None, _) => with_tag("latest"),
         };
         found.ok_or_else(|| {
-            let tag = self.location.value("tag").unwrap_or("latest");
+            let title = self.location.title();
+            let what = match self.location.value("tag") {
+                Some(tag) => format!("no tag {tag} in {title}"),
+                None => format!("which version? nothing in {title} is tagged latest"),
+            };
             let mut tags: Vec<&str> = self.indexes.iter().flat_map(|i| &i.tags).map(String::as_str).collect();
             tags.truncate(8);
             let hint = match tags.is_empty() {
-                true => "no version has a tag: choose one by digest=, `cachedeck ls` lists them".to_owned(),
-                false => format!("tags there: {}", tags.join(", ")),
+                true => "no version has a tag: choose one by its digest, `cachedeck ls` lists them".to_owned(),
+                false => format!("choose one by tag or digest; tags there: {}", tags.join(", ")),
             };
-            Error::not_found(format!("no tag {tag} in {}", self.location.title())).with_hint(hint)
+            Error::not_found(what).with_hint(hint)
         })
     }
 

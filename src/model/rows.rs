@@ -20,18 +20,21 @@ pub struct IndexRow<'a> {
 impl Row for IndexRow<'_> {
     fn fields() -> &'static [Field] {
         const FIELDS: &[Field] = &[
-            Field::new("tag", FieldKind::Text),
+            Field::new("tag", FieldKind::Text).or(&["tags"]),
             Field::new("digest", FieldKind::Text),
+            Field::new("state", FieldKind::Text),
             Field::new("form", FieldKind::Text),
             Field::new("mode", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
-            Field::new("min", FieldKind::Size),
-            Field::new("exclusive", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["max", "max_bytes"]),
+            Field::new("min", FieldKind::Size).or(&["min_bytes"]),
+            Field::new("exclusive", FieldKind::Size).or(&["exclusive_bytes"]),
+            Field::new("shared", FieldKind::Size).or(&["shared_bytes"]),
             Field::new("layers", FieldKind::Count),
+            Field::new("blobs", FieldKind::Count).or(&["unique_blobs"]),
             Field::new("records", FieldKind::Count),
             Field::new("missing", FieldKind::Count),
             Field::new("age", FieldKind::Time),
-            Field::new("created", FieldKind::Time),
+            Field::new("created", FieldKind::Time).or(&["created_at"]),
             Field::new("dangling", FieldKind::Flag),
             Field::new("type", FieldKind::Text),
         ];
@@ -45,12 +48,15 @@ impl Row for IndexRow<'_> {
         match name {
             "tag" => Some(Value::Texts(index.tags.iter().map(|t| Cow::Borrowed(t.as_str())).collect())),
             "digest" => Some(Value::Text(Cow::Owned(index.digest.to_string()))),
+            "state" => Some(text(index.condition().name())),
             "form" => index.form.map(|form| text(form.name())),
             "mode" => summary.map(|s| text(s.mode.name())),
             "size" => summary.map(|s| Value::Size(s.max_bytes)),
             "min" => summary.map(|s| Value::Size(s.min_bytes)),
             "exclusive" => Some(Value::Size(index.exclusive_bytes)),
+            "shared" => Some(Value::Size(index.shared_bytes)),
             "layers" => summary.map(|s| Value::Count(s.layers as u64)),
+            "blobs" => summary.map(|s| Value::Count(s.unique_blobs as u64)),
             "records" => summary.map(|s| Value::Count(s.records as u64)),
             "missing" => Some(Value::Count(index.missing.len() as u64)),
             "age" | "created" => index.time().map(Value::Time),
@@ -84,10 +90,10 @@ impl Row for LayerRow<'_> {
         const FIELDS: &[Field] = &[
             Field::new("step", FieldKind::Text),
             Field::new("digest", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("compression", FieldKind::Text),
             Field::new("age", FieldKind::Time),
-            Field::new("created", FieldKind::Time),
+            Field::new("created", FieldKind::Time).or(&["created_at"]),
             Field::new("referrers", FieldKind::Count),
             Field::new("number", FieldKind::Count),
             Field::new("named", FieldKind::Flag),
@@ -142,7 +148,7 @@ impl Row for RecordRow<'_> {
         const FIELDS: &[Field] = &[
             Field::new("step", FieldKind::Text),
             Field::new("digest", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["result_bytes"]),
             Field::new("inputs", FieldKind::Count),
             Field::new("results", FieldKind::Count),
             Field::new("number", FieldKind::Count),
@@ -167,15 +173,15 @@ impl Row for RecordRow<'_> {
     }
 }
 
-impl Row for &Blob {
+impl Row for Blob {
     fn fields() -> &'static [Field] {
         const FIELDS: &[Field] = &[
             Field::new("digest", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("kind", FieldKind::Text),
             Field::new("state", FieldKind::Text),
             Field::new("age", FieldKind::Time),
-            Field::new("modified", FieldKind::Time),
+            Field::new("modified", FieldKind::Time).or(&["modified_at"]),
             Field::new("referrers", FieldKind::Count),
             Field::new("damaged", FieldKind::Flag),
         ];
@@ -200,7 +206,7 @@ impl Row for &Blob {
     }
 }
 
-impl Row for &Finding {
+impl Row for Finding {
     fn fields() -> &'static [Field] {
         const FIELDS: &[Field] = &[
             Field::new("severity", FieldKind::Text),

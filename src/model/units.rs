@@ -1,4 +1,4 @@
-//! Bytes, durations and dates: what people type, and how they are shown. No clock: `now` is a parameter.
+//! Bytes, counts, durations and dates: what people type, and how they are shown. No clock: `now` is a parameter.
 
 use crate::error::{Error, Result};
 use crate::model::text;
@@ -227,11 +227,45 @@ pub fn short_duration(duration: Duration) -> String {
     format!("{}{unit}", seconds / scale)
 }
 
+/// `n` and a word, with an `s` if there are several: `1 layer`, `3,402 layers`.
+pub fn count(n: impl TryInto<u64>, word: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
+    let plural = match word {
+        _ if n == 1 => word.to_owned(),
+        "index" => "indexes".to_owned(),
+        "entry" => "entries".to_owned(),
+        _ => format!("{word}s"),
+    };
+    format!("{} {plural}", thousands(n))
+}
+
+/// A number with commas.
+pub fn thousands(n: impl TryInto<u64>) -> String {
+    let digits = n.try_into().unwrap_or(u64::MAX).to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
+
+    #[test]
+    fn counts_read_well() {
+        assert_eq!(count(1u64, "layer"), "1 layer");
+        assert_eq!(count(3402u64, "blob"), "3,402 blobs");
+        assert_eq!(count(2usize, "index"), "2 indexes");
+        assert_eq!(thousands(1_000_000u64), "1,000,000");
+        assert_eq!(thousands(999u64), "999");
+    }
 
     #[test]
     fn sizes_are_shown_in_three_styles() {

@@ -109,6 +109,62 @@ fn caches(before: &Cache, after: &Cache) -> Diff {
     diff
 }
 
+/// Layers of one step on both sides, or a layer that has none on the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair<'a> {
+    /// The layer of the first version.
+    pub before: Option<&'a LayerRow>,
+    /// The layer of the second.
+    pub after: Option<&'a LayerRow>,
+}
+
+impl Pair<'_> {
+    /// What became of it: [`Change::Changed`] if another layer came for the same step.
+    pub fn change(&self) -> Change {
+        match (self.before, self.after) {
+            (Some(before), Some(after)) if before.blob == after.blob => Change::Same,
+            (Some(_), Some(_)) => Change::Changed,
+            (None, _) => Change::Added,
+            (_, None) => Change::Removed,
+        }
+    }
+
+    /// By how many bytes it grew; `None` where a size is not known.
+    pub fn grew(&self) -> Option<i64> {
+        let size = |row: Option<&LayerRow>| row.map_or(Some(0), |row| row.size).map(i128::from);
+        i64::try_from(size(self.after)? - size(self.before)?).ok()
+    }
+}
+
+/// Brings together layers that went and those that came for the same step, as far as `step` names them and there are as
+/// many on either side. In the order of `layers`.
+pub fn pairs<'a, S: Ord>(layers: &'a [LayerRow], step: impl Fn(&LayerRow) -> Option<S>) -> Vec<Pair<'a>> {
+    let mut sides: BTreeMap<S, [Vec<usize>; 2]> = BTreeMap::new();
+    for (at, row) in layers.iter().enumerate().filter(|(_, row)| row.change != Change::Same) {
+        if let Some(step) = step(row) {
+            sides.entry(step).or_default()[usize::from(row.change == Change::Added)].push(at);
+        }
+    }
+    let mut other = vec![None; layers.len()];
+    for [gone, come] in sides.into_values().filter(|[gone, come]| gone.len() == come.len()) {
+        for (gone, come) in gone.into_iter().zip(come) {
+            (other[gone], other[come]) = (Some(come), Some(gone));
+        }
+    }
+    // Each pair stands where its first row stood.
+    let first = layers.iter().enumerate().filter(|(at, _)| other[*at].is_none_or(|other| *at < other));
+    first
+        .map(|(at, row)| {
+            let other = other[at].map(|other| &layers[other]);
+            match row.change {
+                Change::Same => Pair { before: Some(row), after: Some(row) },
+                Change::Removed => Pair { before: Some(row), after: other },
+                Change::Added | Change::Changed => Pair { before: other, after: Some(row) },
+            }
+        })
+        .collect()
+}
+
 fn blobs(cache: &Cache) -> BTreeMap<Digest, (usize, &Layer)> {
     let mut blobs = BTreeMap::new();
     for (index, layer) in cache.layers.iter().enumerate() {
@@ -184,6 +240,39 @@ mod tests {
         let layers = diff.layers.iter().map(|l| format!("{}{}", l.change.sign(), l.blob.as_bytes()[0]));
         let records = diff.records.iter().map(|r| format!("{}{}", r.change.sign(), r.digest.as_bytes()[0]));
         (layers.collect::<Vec<_>>().join(" "), records.collect::<Vec<_>>().join(" "))
+    }
+
+    #[test]
+    fn layers_of_one_step_are_brought_together() {
+        let row = |change, n: u8, size| LayerRow { change, blob: digest(n), size: Some(size), layer: usize::from(n) };
+        let layers = [
+            row(Change::Added, 1, 100),
+            row(Change::Removed, 2, 90),
+            row(Change::Added, 3, 50),
+            row(Change::Removed, 4, 40),
+            row(Change::Removed, 5, 30),
+            row(Change::Added, 6, 20),
+            row(Change::Added, 7, 15),
+            row(Change::Removed, 8, 12),
+            row(Change::Same, 9, 10),
+        ];
+        // The base image has two layers on either side, another step is new, and one layer has no name.
+        let steps = ["", "npm ci", "npm ci", "from", "from", "from", "from", "new", "", "same"];
+        let pairs = pairs(&layers, |row| Some(steps[row.layer]).filter(|step| !step.is_empty()));
+        let number = |row: Option<&LayerRow>| row.map_or(0, |row| row.layer);
+        let shown: Vec<_> =
+            pairs.iter().map(|p| (p.change().sign(), number(p.before), number(p.after), p.grew())).collect();
+        assert_eq!(
+            shown,
+            [
+                ('~', 2, 1, Some(10)),
+                ('~', 4, 3, Some(10)),
+                ('~', 5, 6, Some(-10)),
+                ('+', 0, 7, Some(15)),
+                ('-', 8, 0, Some(-12)),
+                ('=', 9, 9, Some(0)),
+            ]
+        );
     }
 
     #[test]

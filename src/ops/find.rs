@@ -69,6 +69,11 @@ impl Pattern {
         }
     }
 
+    /// Whether only one path fits.
+    pub fn is_whole_path(&self) -> bool {
+        matches!(self.0, How::Path(_))
+    }
+
     /// Whether the entry is looked for, or deletes what is looked for.
     fn hits(&self, entry: &Entry) -> bool {
         if self.matches(&entry.path) {
@@ -197,8 +202,11 @@ fn layers(indexes: &[&CacheIndex]) -> Vec<Candidate> {
 }
 
 fn unread(blob: &Digest, error: &Error) -> Finding {
-    let problem = if error.kind() == Kind::NotFound { Problem::BlobMissing } else { Problem::Unreadable };
-    Finding::new(problem, Some(*blob), format!("layer {blob} was not searched: {error}"))
+    let (problem, why) = match error.kind() {
+        Kind::NotFound => (Problem::BlobMissing, "it is missing".to_owned()),
+        _ => (Problem::Unreadable, error.to_string()),
+    };
+    Finding::new(problem, Some(*blob), format!("layer {blob} was not searched: {why}"))
 }
 
 struct Searched {

@@ -8,3 +8,4 @@ pub mod load;
 pub mod names;
 pub mod picture;
 pub mod verify;
+pub mod versions;

@@ -421,6 +421,8 @@ impl Look<'_> {
     }
 }
 
+pub use crate::model::units::{count, thousands};
+
 /// How long ago, short.
 pub fn age(now: Timestamp, then: Timestamp) -> String {
     units::age(now, then)
@@ -434,30 +436,6 @@ pub fn old(now: Timestamp, then: Timestamp) -> String {
 /// Bytes with their unit.
 pub fn bytes(bytes: u64, shared: &Shared) -> String {
     Bytes(bytes).show(shared.sizes)
-}
-
-/// `n` and a word, with an `s` if there are several: `1 layer`, `3,402 layers`.
-pub fn count(n: impl TryInto<u64>, word: &str) -> String {
-    let n = n.try_into().unwrap_or(u64::MAX);
-    let plural = match word {
-        _ if n == 1 => word.to_owned(),
-        "index" => "indexes".to_owned(),
-        _ => format!("{word}s"),
-    };
-    format!("{} {plural}", thousands(n))
-}
-
-/// A number with commas.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The words of a command, quoted for a shell and safe to show.
@@ -474,18 +452,4 @@ pub fn location_word(location: &Location) -> String {
 /// `location` narrowed to one version.
 pub fn version_word(location: &Location, digest: &Digest) -> String {
     location.clone().without("tag").with("digest", digest.to_string()).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_read_well() {
-        assert_eq!(count(1u64, "layer"), "1 layer");
-        assert_eq!(count(3402u64, "blob"), "3,402 blobs");
-        assert_eq!(count(2usize, "index"), "2 indexes");
-        assert_eq!(thousands(1_000_000), "1,000,000");
-        assert_eq!(thousands(999), "999");
-    }
 }

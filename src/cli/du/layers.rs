@@ -90,7 +90,7 @@ impl Row for LayerUsage {
         const FIELDS: &[Field] = &[
             Field::new("step", FieldKind::Text),
             Field::new("digest", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
             Field::new("state", FieldKind::Text),
             Field::new("referrers", FieldKind::Count),
         ];
@@ -116,13 +116,21 @@ impl Row for LayerUsage {
 impl Item for LayerUsage {
     const TYPE: &'static str = "layer_usage";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::words("DIGEST", |u: &Self| Cell::digest(u.digest)),
-            Column::numbers("SIZE", |u: &Self| Cell::size(u.bytes)),
+            Column::numbers("SIZE", |u: &Self| Cell::size(u.bytes)).field("bytes"),
             Column::words("STATE", |u: &Self| Cell::text(u.state.name()).tone(tone(u.state))),
-            Column::numbers("VERSIONS", |u: &Self| Cell::count(u64::from(u.referrers))),
-            Column::words("STEP", |u: &Self| Cell::known(u.step.as_deref())).cut_end(),
+            Column::numbers("VERSIONS", |u: &Self| Cell::count(u64::from(u.referrers))).field("referrers"),
+            Column::words("STEP", |u: &Self| Cell::known(u.step.as_deref())).cut_end().if_known(),
         ]
     }
 }
@@ -141,8 +149,8 @@ impl Row for StepUsage {
     fn fields() -> &'static [Field] {
         const FIELDS: &[Field] = &[
             Field::new("step", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
-            Field::new("live", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
+            Field::new("live", FieldKind::Size).or(&["live_bytes"]),
             Field::new("blobs", FieldKind::Count),
         ];
         FIELDS
@@ -166,12 +174,20 @@ impl Row for StepUsage {
 impl Item for StepUsage {
     const TYPE: &'static str = "step_usage";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
             Column::numbers("BLOBS", |u: &Self| Cell::count(u.blobs)),
-            Column::numbers("SIZE", |u: &Self| Cell::size(u.bytes)),
-            Column::numbers("LIVE", |u: &Self| Cell::size(u.live_bytes)),
-            Column::words("FROM", |u: &Self| Cell::known(u.step_source)),
+            Column::numbers("SIZE", |u: &Self| Cell::size(u.bytes)).field("bytes"),
+            Column::numbers("LIVE", |u: &Self| Cell::size(u.live_bytes)).field("live_bytes"),
+            Column::words("FROM", |u: &Self| Cell::known(u.step_source)).field("step_source"),
             Column::words("STEP", |u: &Self| Cell::text(u.step.as_deref().unwrap_or("(no name)"))).cut_end(),
         ]
     }

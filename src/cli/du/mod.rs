@@ -6,14 +6,15 @@ pub(super) use layers::tone;
 
 use super::Command;
 use super::failure::{Exit, Outcome};
-use super::item::{IndexItem, tags};
+use super::item::{IndexItem, condition, tags};
 use super::list::{ListArgs, Selection};
 use super::output::{Cell, Column, Item, Tone};
 use super::session::{Loaded, Many, Session};
+use super::summary;
+use super::usage;
 use crate::model::digest::Digest;
 use crate::model::filter::{Field, FieldKind, Row, Value};
-use crate::model::inventory::Usage;
-use crate::model::rows::IndexRow;
+use crate::model::inventory::{Condition, Inventory, Usage};
 use crate::model::units::Bytes;
 use clap::{Parser, ValueEnum};
 use layers::{LayerUsage, StepUsage};
@@ -26,6 +27,12 @@ use std::borrow::Cow;
 /// counts once, however many versions share it.
 #[derive(Parser)]
 #[command(after_help = "\
+Fields to filter and sort by:
+  name type size live dangling orphan blobs missing indexes
+  --by index: tag digest state exclusive shared size age dangling
+  --by layer: step digest size state referrers
+  --by step:  step size live blobs
+
 Examples:
   cachedeck du .buildx-cache
   cachedeck du --by layer --sort size -L 10 .buildx-cache
@@ -47,7 +54,7 @@ pub(super) struct Du {
     by: By,
 
     /// End with exit code 7 if a location takes more than this
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = usage::value::<Bytes>)]
     fail_over: Option<Bytes>,
 
     #[command(flatten)]
@@ -80,8 +87,7 @@ impl Command for Du {
             }
             By::Index => {
                 let (selection, many) = self.load::<IndexUsage<'_>>(session)?;
-                let usages = |l| IndexItem::all(l).into_iter().map(IndexUsage).collect();
-                let sections = many.sections(|loaded| usages(&loaded.inventory));
+                let sections = many.sections(|loaded| IndexUsage::all(&loaded.inventory));
                 session.show("index-usage-list", sections, selection, &many)?;
                 self.verdict(session, &many)
             }
@@ -110,8 +116,14 @@ impl Du {
         Ok((selection, session.load_all(&locations)?))
     }
 
-    /// How the command ends: by the threshold, if one was passed.
+    /// What else there is to say, and how the command ends: by the threshold, if one was passed.
     fn verdict(&self, session: &Session, many: &Many) -> Outcome {
+        if session.out.is_chatty() {
+            summary::unneeded(many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
+            if self.by == By::Location {
+                session.words.note("--by index, --by layer and --by step tell what takes it");
+            }
+        }
         let Some(limit) = self.fail_over else { return Ok(many.exit) };
         let over: Vec<&Loaded> = many.loaded.iter().filter(|l| l.inventory.usage.bytes > limit.0).collect();
         for loaded in &over {
@@ -165,13 +177,13 @@ impl Row for PlaceUsage {
         const FIELDS: &[Field] = &[
             Field::new("name", FieldKind::Text),
             Field::new("type", FieldKind::Text),
-            Field::new("size", FieldKind::Size),
-            Field::new("live", FieldKind::Size),
-            Field::new("dangling", FieldKind::Size),
-            Field::new("orphan", FieldKind::Size),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
+            Field::new("live", FieldKind::Size).or(&["live_bytes"]),
+            Field::new("dangling", FieldKind::Size).or(&["dangling_bytes"]),
+            Field::new("orphan", FieldKind::Size).or(&["orphan_bytes"]),
             Field::new("blobs", FieldKind::Count),
-            Field::new("missing", FieldKind::Count),
-            Field::new("indexes", FieldKind::Count),
+            Field::new("missing", FieldKind::Count).or(&["missing_blobs"]),
+            Field::new("indexes", FieldKind::Count).or(&["versions"]),
         ];
         FIELDS
     }
@@ -200,22 +212,31 @@ impl Row for PlaceUsage {
 impl Item for PlaceUsage {
     const TYPE: &'static str = "usage";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         fn odd(bytes: u64, tone: Tone) -> Cell {
             Cell::size(bytes).tone(if bytes > 0 { tone } else { Tone::Plain })
         }
         vec![
-            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)).drop(1),
+            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)).drop(1).field("indexes"),
             Column::numbers("BLOBS", |u: &Self| Cell::count(u.usage.blobs)),
-            Column::numbers("SIZE", |u: &Self| Cell::size(u.usage.bytes)),
-            Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)),
-            Column::numbers("DANGLING", |u: &Self| odd(u.usage.dangling_bytes, Tone::Warn)),
-            Column::numbers("ORPHAN", |u: &Self| odd(u.usage.orphan_bytes, Tone::Odd)),
+            Column::numbers("SIZE", |u: &Self| Cell::size(u.usage.bytes)).field("bytes"),
+            Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)).field("live_bytes"),
+            Column::numbers("DANGLING", |u: &Self| odd(u.usage.dangling_bytes, Tone::Warn)).field("dangling_bytes"),
+            Column::numbers("ORPHAN", |u: &Self| odd(u.usage.orphan_bytes, Tone::Odd)).field("orphan_bytes"),
             Column::numbers("MISSING", |u: &Self| {
                 let missing = u.usage.missing_blobs;
                 Cell::count(missing).tone(if missing > 0 { Tone::Bad } else { Tone::Plain })
-            }),
-            Column::numbers("UNFINISHED", |u: &Self| Cell::size(u.leftover_bytes)).wide(),
+            })
+            .field("missing_blobs"),
+            Column::numbers("UNFINISHED", |u: &Self| Cell::size(u.leftover_bytes)).wide().field("leftover_bytes"),
         ]
     }
 }
@@ -230,6 +251,7 @@ impl Serialize for IndexUsage<'_> {
             digest: Digest,
             tags: &'a [String],
             dangling: bool,
+            state: Condition,
             exclusive_bytes: u64,
             shared_bytes: u64,
             bytes: u64,
@@ -239,6 +261,7 @@ impl Serialize for IndexUsage<'_> {
             digest: index.digest,
             tags: &index.tags,
             dangling: index.is_dangling(),
+            state: index.condition(),
             exclusive_bytes: index.exclusive_bytes,
             shared_bytes: index.shared_bytes,
             bytes: self.bytes(),
@@ -247,7 +270,14 @@ impl Serialize for IndexUsage<'_> {
     }
 }
 
-impl IndexUsage<'_> {
+impl<'a> IndexUsage<'a> {
+    /// All versions, those first that only themselves need the most.
+    fn all(inventory: &'a Inventory) -> Vec<Self> {
+        let mut all: Vec<Self> = IndexItem::all(inventory).into_iter().map(IndexUsage).collect();
+        all.sort_by_key(|usage| std::cmp::Reverse(usage.0.index().exclusive_bytes));
+        all
+    }
+
     fn bytes(&self) -> u64 {
         self.0.index().exclusive_bytes.saturating_add(self.0.index().shared_bytes)
     }
@@ -255,30 +285,48 @@ impl IndexUsage<'_> {
 
 impl Row for IndexUsage<'_> {
     fn fields() -> &'static [Field] {
-        IndexRow::fields()
+        const FIELDS: &[Field] = &[
+            Field::new("tag", FieldKind::Text).or(&["tags"]),
+            Field::new("digest", FieldKind::Text),
+            Field::new("state", FieldKind::Text),
+            Field::new("exclusive", FieldKind::Size).or(&["exclusive_bytes"]),
+            Field::new("shared", FieldKind::Size).or(&["shared_bytes"]),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
+            Field::new("age", FieldKind::Time),
+            Field::new("dangling", FieldKind::Flag),
+        ];
+        FIELDS
     }
 
     fn field(&self, name: &str) -> Option<Value<'_>> {
-        if name == "size" { Some(Value::Size(self.bytes())) } else { self.0.field(name) }
+        if name == "size" { Some(Value::Size(self.bytes())) } else { self.0.0.field(name) }
     }
 
     fn text(&self) -> Cow<'_, str> {
-        self.0.text()
+        self.0.0.text()
     }
 }
 
 impl Item for IndexUsage<'_> {
     const TYPE: &'static str = "index_usage";
 
+    fn fields() -> &'static [Field] {
+        <Self as Row>::fields()
+    }
+
+    fn row(&self) -> impl Row {
+        self
+    }
+
     fn columns() -> Vec<Column<Self>> {
         vec![
-            Column::words("TAG", |u: &Self| tags(&u.0)).cut_middle(),
+            Column::words("TAG", |u: &Self| tags(&u.0)).cut_middle().field("tags"),
             Column::words("DIGEST", |u: &Self| Cell::digest(u.0.index().digest)),
-            Column::words("STATE", |u: &Self| u.0.state().cell()),
-            Column::numbers("EXCLUSIVE", |u: &Self| Cell::size(u.0.index().exclusive_bytes)),
-            Column::numbers("SHARED", |u: &Self| Cell::size(u.0.index().shared_bytes)).drop(2),
-            Column::numbers("TOTAL", |u: &Self| Cell::size(u.bytes())),
-            Column::numbers("AGE", |u: &Self| Cell::time(u.0.index().time())),
+            Column::words("STATE", |u: &Self| condition(u.0.index())),
+            Column::numbers("EXCLUSIVE", |u: &Self| Cell::size(u.0.index().exclusive_bytes)).field("exclusive_bytes"),
+            Column::numbers("SHARED", |u: &Self| Cell::size(u.0.index().shared_bytes)).drop(2).field("shared_bytes"),
+            Column::numbers("SIZE", |u: &Self| Cell::size(u.bytes())).field("bytes"),
+            Column::numbers("AGE", |u: &Self| Cell::time(u.0.index().time())).field("time"),
         ]
     }
 }

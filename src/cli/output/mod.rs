@@ -16,7 +16,7 @@ pub(super) use words::Words;
 
 use super::failure::{Outcome, Stop};
 use crate::error::{Error, Result};
-use crate::model::filter::Row;
+use crate::model::filter::{Field, Row};
 use crate::model::finding::Finding;
 use crate::model::location::Location;
 use crate::model::text;
@@ -85,9 +85,15 @@ impl Format {
 }
 
 /// Something of which there are lists: it can be filtered, has columns and is an object in JSON.
-pub(super) trait Item: Serialize + Row {
+pub(super) trait Item: Serialize {
     /// The `type` of its lines in JSON lines.
     const TYPE: &'static str;
+
+    /// The fields it is filtered and sorted by.
+    fn fields() -> &'static [Field];
+
+    /// Itself as filters see it.
+    fn row(&self) -> impl Row;
 
     /// Its columns; the order is that of the table.
     fn columns() -> Vec<Column<Self>>
@@ -187,19 +193,16 @@ impl Output {
                 }
             }
             Format::Table | Format::Wide | Format::Tsv => {
-                let wide = self.format != Format::Table;
-                let mut whole: Option<Table> = None;
-                for section in sections {
-                    let mut table = Table::new(&T::columns(), &section.items, wide);
-                    if let Some(location) = section.location.filter(|_| several) {
-                        table = table.prefixed("LOCATION", &location.title());
-                    }
-                    match &mut whole {
-                        Some(whole) => whole.append(table),
-                        None => whole = Some(table),
-                    }
+                let rows: Vec<&T> = sections.iter().flat_map(|section| &section.items).collect();
+                let mut table = Table::new(&T::columns(), &rows, self.format != Format::Table);
+                if several {
+                    let titles = sections.iter().flat_map(|section| {
+                        let title = section.location.map(Location::title).unwrap_or_default();
+                        section.items.iter().map(move |_| title.clone())
+                    });
+                    table = table.prefixed("LOCATION", titles);
                 }
-                self.table(&whole.unwrap_or_else(|| Table::new(&T::columns(), &[], wide)))?;
+                self.table(&table)?;
             }
         }
         self.flush()?;
@@ -216,6 +219,8 @@ impl Output {
     pub(super) fn table(&mut self, table: &Table) -> Outcome<()> {
         let lines = match self.format {
             Format::Tsv => table.tsv(),
+            // Who asks for all there is gets it, and the terminal breaks the lines.
+            Format::Wide => table.lines(&self.look, None),
             _ => table.lines(&self.look, self.width.filter(|_| !self.look.whole)),
         };
         lines.iter().try_for_each(|line| self.line(line))

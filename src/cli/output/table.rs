@@ -3,7 +3,7 @@
 
 use super::Look;
 use super::paint::Tone;
-use crate::model::digest::Digest;
+use crate::model::digest::{self, Digest};
 use crate::model::text;
 use crate::model::units::{self, Bytes};
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ pub(in crate::cli) enum Value {
     Text(String),
     /// Text that must stay whole when it is copied; it is never cut.
     Whole(String),
+    /// A sentence; digests in it are shown as such.
+    Words(String),
     /// A digest; twelve digits of it, or all.
     Digest(Digest),
     /// Bytes.
@@ -72,12 +74,17 @@ impl Cell {
         self
     }
 
+    fn is_known(&self) -> bool {
+        !matches!(self.value, Value::None)
+    }
+
     /// As people read it; safe.
     fn show(&self, look: &Look) -> String {
         match &self.value {
             Value::None => "-".to_owned(),
             Value::Text(text) if text.is_empty() => "-".to_owned(),
-            Value::Text(text) | Value::Whole(text) => text::safe(text).into_owned(),
+            Value::Words(words) if !look.whole => text::safe(&digest::shorten(words)).into_owned(),
+            Value::Text(text) | Value::Whole(text) | Value::Words(text) => text::safe(text).into_owned(),
             Value::Digest(digest) if look.whole => digest.to_string(),
             Value::Digest(digest) => digest.short(),
             Value::Size(bytes) => Bytes(*bytes).show(look.sizes),
@@ -95,7 +102,7 @@ impl Cell {
     fn raw(&self) -> Cow<'_, str> {
         match &self.value {
             Value::None => "".into(),
-            Value::Text(text) | Value::Whole(text) => text::tsv_cell(text),
+            Value::Text(text) | Value::Whole(text) | Value::Words(text) => text::tsv_cell(text),
             Value::Digest(digest) => digest.to_string().into(),
             Value::Size(number) | Value::Count(number) => number.to_string().into(),
             Value::Delta(delta) => delta.to_string().into(),
@@ -114,23 +121,24 @@ enum Cut {
 
 /// A column of rows of `T`.
 pub(in crate::cli) struct Column<T> {
-    title: &'static str,
     cell: fn(&T) -> Cell,
-    right: bool,
+    head: Head,
     wide: bool,
-    cut: Cut,
-    drop: u8,
+    if_known: bool,
 }
 
 impl<T> Column<T> {
     /// A column of words.
     pub(in crate::cli) fn words(title: &'static str, cell: fn(&T) -> Cell) -> Self {
-        Self { title, cell, right: false, wide: false, cut: Cut::Never, drop: 0 }
+        let head = Head { title, field: None, right: false, cut: Cut::Never, drop: 0 };
+        Self { cell, head, wide: false, if_known: false }
     }
 
     /// A column of numbers.
     pub(in crate::cli) fn numbers(title: &'static str, cell: fn(&T) -> Cell) -> Self {
-        Self { right: true, ..Self::words(title, cell) }
+        let mut column = Self::words(title, cell);
+        column.head.right = true;
+        column
     }
 
     /// Only in `--format wide` and `tsv`.
@@ -139,21 +147,33 @@ impl<T> Column<T> {
         self
     }
 
+    /// Left out of tables in which no row has it.
+    pub(in crate::cli) fn if_known(mut self) -> Self {
+        self.if_known = true;
+        self
+    }
+
+    /// The field of the JSON that it shows, where that is called otherwise: the column's title in TSV.
+    pub(in crate::cli) fn field(mut self, field: &'static str) -> Self {
+        self.head.field = Some(field);
+        self
+    }
+
     /// Left out where the terminal is too narrow for all: the column with 1 first, then that with 2.
     pub(in crate::cli) fn drop(mut self, turn: u8) -> Self {
-        self.drop = turn;
+        self.head.drop = turn;
         self
     }
 
     /// Texts may lose their ends where the terminal is narrow.
     pub(in crate::cli) fn cut_end(mut self) -> Self {
-        self.cut = Cut::End;
+        self.head.cut = Cut::End;
         self
     }
 
     /// Texts may lose their middles, for names that differ at their ends.
     pub(in crate::cli) fn cut_middle(mut self) -> Self {
-        self.cut = Cut::Middle;
+        self.head.cut = Cut::Middle;
         self
     }
 }
@@ -161,8 +181,9 @@ impl<T> Column<T> {
 /// The narrowest that a column is cut to.
 const LEAST: usize = 8;
 
-/// What words need to be of use: before they get less, other columns go.
+/// What sentences need to be of use, and what names do: before they get less, other columns go.
 const COMFORT: usize = 28;
+const COMFORT_OF_NAMES: usize = 16;
 
 /// Between columns.
 const GAP: &str = "  ";
@@ -177,32 +198,29 @@ pub(in crate::cli) struct Table {
 #[derive(Clone, Copy)]
 struct Head {
     title: &'static str,
+    field: Option<&'static str>,
     right: bool,
     cut: Cut,
     drop: u8,
 }
 
 impl Table {
-    /// A table with `columns`; the wide ones too if `wide`.
-    pub(in crate::cli) fn new<T>(columns: &[Column<T>], rows: &[T], wide: bool) -> Self {
-        let columns: Vec<&Column<T>> = columns.iter().filter(|c| wide || !c.wide).collect();
-        let head = |c: &&Column<T>| Head { title: c.title, right: c.right, cut: c.cut, drop: c.drop };
+    /// A table with `columns`; with all of them if `wide`.
+    pub(in crate::cli) fn new<T>(columns: &[Column<T>], rows: &[&T], wide: bool) -> Self {
+        let is_known = |column: &Column<T>| rows.iter().any(|row| (column.cell)(row).is_known());
+        let is_shown = |column: &&Column<T>| wide || !column.wide && (!column.if_known || is_known(column));
+        let columns: Vec<&Column<T>> = columns.iter().filter(is_shown).collect();
         Self {
-            heads: columns.iter().map(head).collect(),
+            heads: columns.iter().map(|column| column.head).collect(),
             rows: rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
         }
     }
 
-    /// Puts a column with the same text in every row before the others.
-    pub(in crate::cli) fn prefixed(mut self, title: &'static str, text: &str) -> Self {
-        self.heads.insert(0, Head { title, right: false, cut: Cut::Middle, drop: 0 });
-        self.rows.iter_mut().for_each(|row| row.insert(0, Cell::text(text)));
+    /// Puts a column before the others, with a text for each row.
+    pub(in crate::cli) fn prefixed(mut self, title: &'static str, texts: impl Iterator<Item = String>) -> Self {
+        self.heads.insert(0, Head { title, field: None, right: false, cut: Cut::Middle, drop: 0 });
+        self.rows.iter_mut().zip(texts).for_each(|(row, text)| row.insert(0, Cell::text(text)));
         self
-    }
-
-    /// Adds the rows of a table with the same columns.
-    pub(in crate::cli) fn append(&mut self, mut other: Table) {
-        self.rows.append(&mut other.rows);
     }
 
     /// Lines of aligned columns, within `width` cells if one is given. Without rows there are no lines.
@@ -228,7 +246,8 @@ impl Table {
 
     /// The whole table as TSV with a line of titles.
     pub(in crate::cli) fn tsv(&self) -> Vec<String> {
-        let titles = self.heads.iter().map(|h| h.title.to_ascii_lowercase().replace([' ', '-'], "_"));
+        let of_title = |title: &str| title.to_ascii_lowercase().replace(['-', ':'], "_");
+        let titles = self.heads.iter().map(|h| h.field.map_or_else(|| of_title(h.title), str::to_owned));
         let mut lines = vec![titles.collect::<Vec<_>>().join("\t")];
         for row in &self.rows {
             lines.push(row.iter().map(Cell::raw).collect::<Vec<_>>().join("\t"));
@@ -254,7 +273,11 @@ impl Fitted {
 
     /// The narrowest it should become while there are columns to drop.
     fn comfort(&self) -> usize {
-        if self.head.cut == Cut::End { self.width.min(COMFORT) } else { self.least() }
+        match self.head.cut {
+            Cut::Never => self.width,
+            Cut::End => self.width.min(COMFORT),
+            Cut::Middle => self.width.min(COMFORT_OF_NAMES),
+        }
     }
 
     /// The narrowest it may become.
@@ -316,7 +339,7 @@ mod tests {
             Column::words("TAG", |(tag, _): &(&str, u64)| Cell::text(*tag)).cut_middle(),
             Column::numbers("SIZE", |(_, size): &(&str, u64)| Cell::size(*size)),
         ];
-        Table::new(&columns, &[("release-2026-08-01", 2048), ("日本\u{1b}[31m", 5)], false)
+        Table::new(&columns, &[&("release-2026-08-01", 2048), &("日本\u{1b}[31m", 5)], false)
     }
 
     #[test]
@@ -342,7 +365,7 @@ mod tests {
             Column::numbers("SIZE", |n: &u64| Cell::size(*n)),
             Column::words("LONG TITLE", |_: &u64| Cell::text("x")).drop(1),
         ];
-        let table = Table::new(&columns, &[7], false);
+        let table = Table::new(&columns, &[&7], false);
         let at = |width| table.lines(&look(), Some(width))[0].clone();
         assert_eq!(at(22), "COUNT  SIZE");
         assert_eq!(at(23), "COUNT  SIZE  LONG TITLE");

@@ -3,7 +3,7 @@
 use super::escape::JsonSafe;
 use super::json as objects;
 use super::paint::Tone;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::model::finding::{Finding, Severity};
 use crate::model::location::Location;
 use crate::model::text;
@@ -25,6 +25,10 @@ impl Words {
     pub(in crate::cli) fn error(self, error: &Error, location: Option<&Location>) {
         if self.json {
             return self.json_line(&objects::error(error, location));
+        }
+        if error.kind() == Kind::Cancelled {
+            // Who stopped it knows what and where.
+            return self.line("stopped");
         }
         // Most messages name the place themselves.
         let told = |title: &String| {

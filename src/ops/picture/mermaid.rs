@@ -2,8 +2,9 @@
 //! spells out all but letters, digits and a few signs.
 
 use super::Graph;
-use super::sketch::{Item, Sketch, grouped};
+use super::sketch::{Item, Sketch};
 use crate::model::text::{ELLIPSIS, fit_end};
+use crate::model::units::thousands;
 use std::fmt::Write as _;
 
 /// Cells of a line in a node.
@@ -40,7 +41,7 @@ pub(super) fn write(sketch: &Sketch) -> String {
         let _ = writeln!(out, "  n{tail} -->{label} n{head}");
     }
     if left_out > 0 {
-        let _ = writeln!(out, "  rest([\"{ELLIPSIS} {} links not drawn\"]):::more", grouped(left_out));
+        let _ = writeln!(out, "  rest([\"{ELLIPSIS} {} links not drawn\"]):::more", thousands(left_out));
     }
     // Only lines: fills and letters are the theme's, dark or light.
     out += "  classDef min stroke:#2da44e,stroke-width:2px\n";

@@ -6,7 +6,7 @@ use crate::model::cache::{Cache, Link as Input, Mode, Outcome, Record};
 use crate::model::digest::Digest;
 use crate::model::graph::{LayerForest, RecordGraph, Summary, min_layers};
 use crate::model::text;
-use crate::model::units::{Bytes, SizeStyle};
+use crate::model::units::{Bytes, SizeStyle, count, thousands};
 use std::collections::HashSet;
 
 /// Longest name of a step in a picture, in bytes. Formats cut further, by cells.
@@ -156,7 +156,7 @@ impl Sketch {
             if item.result.is_empty() { String::new() } else { format!("made {}", item.result) },
             self.size(item),
             if item.missing { "missing".to_owned() } else { String::new() },
-            if item.left_out > 0 { format!("{} inputs not drawn", grouped(item.left_out)) } else { String::new() },
+            if item.left_out > 0 { format!("{} inputs not drawn", thousands(item.left_out)) } else { String::new() },
         ];
         details.into_iter().filter(|detail| !detail.is_empty()).collect()
     }
@@ -166,19 +166,6 @@ impl Sketch {
         let bytes = item.bytes.unwrap_or(0).min(self.largest);
         if self.largest == 0 { 0.0 } else { bytes as f64 / self.largest as f64 }
     }
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// What is asked of the cache for every node.
@@ -209,11 +196,10 @@ impl<'a> Facts<'a> {
     fn line(&self, graph: Graph, sizes: SizeStyle) -> String {
         let s = &self.summary;
         let size = |bytes| Bytes(bytes).show(sizes);
-        let count = |n: usize, one: &str| format!("{} {one}{}", grouped(n), if n == 1 { "" } else { "s" });
         let counts = match graph {
             Graph::Layers => format!("{}, {}", count(s.layers, "layer"), count(s.unique_blobs, "blob")),
             Graph::Records => {
-                let results = format!("{} with results", grouped(s.records_with_result));
+                let results = format!("{} with results", thousands(s.records_with_result));
                 format!("{}, {results}, {}", count(s.records, "record"), count(s.sinks, "sink"))
             }
         };
@@ -268,7 +254,7 @@ impl<'a> Facts<'a> {
         let result = match tops.as_slice() {
             [] => String::new(),
             [one] => format!("#{one}"),
-            [first, rest @ ..] => format!("#{first} and {} more", grouped(rest.len())),
+            [first, rest @ ..] => format!("#{first} and {} more", thousands(rest.len())),
         };
         Item {
             name: format!("r{index}"),
@@ -453,7 +439,7 @@ fn ordered(groups: &[Group], item: impl Fn(usize) -> Item) -> (Vec<Item>, Vec<us
 }
 
 fn more(count: usize, bytes: u64) -> Item {
-    let label = format!("and {} more", grouped(count));
+    let label = format!("and {} more", thousands(count));
     Item { label, bytes: (bytes > 0).then_some(bytes), more: Some(count), ..Item::default() }
 }
 

@@ -5,8 +5,9 @@ mod lanes;
 mod style;
 
 use super::Graph;
-use super::sketch::{Item, Link, Sketch, grouped};
+use super::sketch::{Item, Link, Sketch};
 use crate::model::text::{ELLIPSIS, fit_end, width};
+use crate::model::units::thousands;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -180,7 +181,7 @@ fn inputs(sketch: &Sketch, at: usize) -> Vec<String> {
     let mut from: Vec<String> = links.iter().take(INPUTS).map(source).collect();
     let rest = links.len().saturating_sub(INPUTS) + sketch.items[at].left_out;
     if rest > 0 {
-        from.push(format!("{} more", grouped(rest)));
+        from.push(format!("{} more", thousands(rest)));
     }
     from
 }

@@ -1,8 +1,9 @@
 //! Lines for a terminal. Chains run straight down, branches indent; sizes and bars line up on the right.
 
 use super::Options;
-use super::sketch::{Item, Link, Sketch, grouped};
+use super::sketch::{Item, Link, Sketch};
 use crate::model::text::{ELLIPSIS, ELLIPSIS_ASCII, fit_end, pad_left, pad_right, width};
+use crate::model::units::thousands;
 
 /// Levels drawn at most; what is deeper begins with an ellipsis.
 const DEEPEST: u32 = 16;
@@ -171,7 +172,7 @@ fn rows<'a>(sketch: &'a Sketch, signs: &Signs) -> Vec<Row<'a>> {
         let count = links.len() + skip;
         if item.left_out > 0 {
             let rails = rail.below(0, count).draw(signs);
-            let before = format!("{rails}{} {} inputs not drawn", signs.ellipsis, grouped(item.left_out));
+            let before = format!("{rails}{} {} inputs not drawn", signs.ellipsis, thousands(item.left_out));
             rows.push(Row { before, label: "", after: String::new(), item: None });
         }
         let below = |(n, link): (usize, &'a Link)| (rail.below(n + skip, count), link.to, Some(link));

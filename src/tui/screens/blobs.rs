@@ -147,7 +147,7 @@ impl Blobs {
         if let Some(what) = self.labels.get(&blob.digest) {
             lines.extend(wrapped("what", what, width, look));
         }
-        lines.push(look.fact("users", vec![thousands(blob.referrers.into()).into()]));
+        lines.push(look.fact("users", vec![thousands(blob.referrers).into()]));
         lines.extend(wrapped("", &used_by(inventory, &blob.digest, 40), width, look));
         lines
     }
@@ -180,7 +180,7 @@ fn row<'a>(blob: &'a Blob, labels: &'a HashMap<Digest, String>, whole: u64, look
         Cell::text(labels.get(&blob.digest).map_or_else(|| look.dim(look.dash()), |what| Span::raw(what.as_str()))),
         look.size(blob.size.or(blob.declared)),
         Cell::bar(blob.size.unwrap_or(0), whole),
-        Cell::text(look.dim(thousands(blob.referrers.into()))),
+        Cell::text(look.dim(thousands(blob.referrers))),
         look.age(blob.modified),
         Cell::text(Span::styled(blob.state.name(), look.state(blob.state).style)),
     ])

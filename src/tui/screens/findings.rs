@@ -1,7 +1,8 @@
 //! What verifying found, or what loading saw already: how bad it is, about what, and what helps.
 
-use super::{digest_lines, place_title, short_digests, used_by, wrapped, yank_blob};
+use super::{digest_lines, place_title, used_by, wrapped, yank_blob};
 use crate::error::Result;
+use crate::model::digest;
 use crate::model::filter;
 use crate::model::finding::{Finding, Severity};
 use crate::model::text;
@@ -96,7 +97,7 @@ fn row<'a>(finding: &'a Finding, look: Look<'_>) -> Row<'a> {
         )),
         Cell::text(finding.problem.code().replace('_', " ")),
         Cell::text(look.dim(digest)),
-        Cell::text(text::safe(&short_digests(&finding.message)).into_owned()),
+        Cell::text(text::safe(&digest::shorten(&finding.message)).into_owned()),
     ])
 }
 

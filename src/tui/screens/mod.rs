@@ -201,32 +201,3 @@ pub fn wrapped(label: &str, words: &str, width: usize, look: Look<'_>) -> Vec<Li
     let lines = textbox::wrap(words, width.saturating_sub(9).max(8));
     lines.into_iter().enumerate().map(|(at, l)| look.fact(if at == 0 { label } else { "" }, vec![l.into()])).collect()
 }
-
-/// `words` with every digest cut to its first twelve digits: where the whole one is shown elsewhere.
-pub fn short_digests(words: &str) -> String {
-    let mut out = String::new();
-    let mut rest = words;
-    while let Some(at) = rest.find("sha256:") {
-        let (before, from) = rest.split_at(at);
-        let hex = &from["sha256:".len()..];
-        let digits = hex.bytes().take_while(u8::is_ascii_hexdigit).count();
-        out.push_str(before);
-        let (shown, skipped) = if digits == 64 { (&hex[..12], 7 + 64) } else { ("sha256:", 7) };
-        out.push_str(shown);
-        rest = &from[skipped..];
-    }
-    out.push_str(rest);
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_digests_are_cut() {
-        let digest = Digest::of(b"x");
-        assert_eq!(short_digests(&format!("blob {digest} is gone")), format!("blob {} is gone", digest.short()));
-        assert_eq!(short_digests("sha256:12 and sha256:"), "sha256:12 and sha256:");
-    }
-}
