@@ -3,7 +3,7 @@
 
 use crate::model::cache::{Cache, Mode, Outcome, Record};
 use crate::model::digest::Digest;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The layer table as a forest: an entry's children are the entries that name it as parent.
 #[derive(Clone, Debug)]
@@ -238,14 +238,16 @@ impl Summary {
     pub fn of(cache: &Cache) -> Self {
         let graph = RecordGraph::new(cache);
         let min = min_layers(cache, &graph);
-        let (max_bytes, all_blobs) = unique_bytes(cache, 0..cache.layers.len());
-        let (min_bytes, min_blobs) = unique_bytes(cache, min);
+        let sizes = blob_sizes(cache);
+        let min_blobs: HashSet<Digest> = min.into_iter().map(|l| cache.layers[l].blob).collect();
+        let max_bytes = sizes.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+        let min_bytes = min_blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(sizes[blob]));
         let mut results = Taken::new(cache);
         cache.records.iter().for_each(|r| results.add_results(cache, r));
         let beyond = results.layers().into_iter().any(|l| !min_blobs.contains(&cache.layers[l].blob));
         Self {
             layers: cache.layers.len(),
-            unique_blobs: all_blobs.len(),
+            unique_blobs: sizes.len(),
             records: cache.records.len(),
             roots: graph.roots().len(),
             sinks: graph.sinks().len(),
@@ -257,16 +259,17 @@ impl Summary {
     }
 }
 
-fn unique_bytes(cache: &Cache, layers: impl IntoIterator<Item = usize>) -> (u64, HashSet<Digest>) {
-    let mut seen = HashSet::new();
-    let mut bytes = 0u64;
-    for layer in layers {
-        let layer = &cache.layers[layer];
-        if seen.insert(layer.blob) {
-            bytes = bytes.saturating_add(layer.size.unwrap_or(0));
+/// The different blobs with their bytes. Where entries of one blob disagree, the first that says anything is taken, so
+/// that it counts the same in every sum.
+fn blob_sizes(cache: &Cache) -> HashMap<Digest, u64> {
+    let mut sizes = HashMap::with_capacity(cache.layers.len());
+    for layer in &cache.layers {
+        let size = sizes.entry(layer.blob).or_insert(0);
+        if *size == 0 {
+            *size = layer.size.unwrap_or(0);
         }
     }
-    (bytes, seen)
+    sizes
 }
 
 #[cfg(test)]

@@ -280,10 +280,14 @@ pub fn tsv_cell(text: &str) -> Cow<'_, str> {
 /// The candidate that `word` most likely meant, if one is near enough to suggest.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
+    let length = word.chars().count();
+    let most = |candidate: &str| 1 + candidate.len().min(word.len()) / 4;
     candidates
         .into_iter()
+        // Comparing takes time and memory by the product of both lengths, and where these differ much is no use.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= most(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4 && *distance < word.len())
+        .filter(|(distance, candidate)| *distance <= most(candidate) && *distance < word.len())
         .min()
         .map(|(_, candidate)| candidate)
 }
@@ -405,6 +409,8 @@ mod tests {
         assert_eq!(nearest("Digset", keys), Some("digest"));
         assert_eq!(nearest("compression", keys), None);
         assert_eq!(nearest("x", keys), None);
+        // Compared letter by letter, this would take gigabytes.
+        assert_eq!(nearest(&"s".repeat(64 << 20), keys), None);
     }
 
     /// Text thick with what breaks terminals and layouts.

@@ -266,3 +266,12 @@ fn media_types_tell_how_a_layer_is_packed() {
         assert_eq!(compression(text), packed, "{text}");
     }
 }
+
+#[test]
+fn a_blob_with_two_sizes_counts_the_same_in_both_sums() {
+    let sized = |parent: i64, size: u64| format!(r#""blob":"@1","parent":{parent},"annotations":{{"size":{size}}}"#);
+    let (base, top) = (sized(-1, 5), sized(-1, 900));
+    let cache = read(&config(&[&base, &top], &[r#""digest":"@9","layers":[{"layer":1}]"#])).unwrap();
+    let summary = Summary::of(&cache);
+    assert_eq!((summary.max_bytes, summary.min_bytes, summary.unique_blobs), (5, 5, 1));
+}

@@ -111,7 +111,9 @@ impl<R: Read> Tar<R> {
         if self.entries >= self.limits.entries {
             return Err(Stop::Limit(Limit::Entries(self.limits.entries)));
         }
-        let path = long_name.or(pax.sparse_name).or(pax.path).unwrap_or(header.name);
+        // As for Go, these words mean nothing where no map is told of.
+        let (sparse_name, sparse_size) = if pax.sparse { (pax.sparse_name, pax.sparse_size) } else { (None, None) };
+        let path = long_name.or(sparse_name).or(pax.path).unwrap_or(header.name);
         let link = long_link.or(pax.link).unwrap_or(header.link);
         let kind = kind(header.flag, &path);
         // Go reads no content behind what can have none, whatever size is written there.
@@ -121,7 +123,7 @@ impl<R: Read> Tar<R> {
         };
         self.expect_content(stored)?;
         self.sparse = pax.sparse || header.flag == b'S';
-        let mut size = pax.sparse_size.unwrap_or(stored);
+        let mut size = sparse_size.unwrap_or(stored);
         if header.flag == b'S' {
             size = self.old_sparse(block)?;
         }
@@ -403,7 +405,9 @@ impl Pax {
             b"mtime" => self.mtime = Some(seconds(value)?),
             b"GNU.sparse.name" => self.sparse_name = text()?,
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse_size = size()?,
-            b"GNU.sparse.map" | b"GNU.sparse.major" => self.sparse = true,
+            b"GNU.sparse.map" | b"GNU.sparse.major" | b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+                self.sparse = true
+            }
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR).filter(|name| !name.is_empty()) {
                     self.xattrs.push(name.to_vec());

@@ -337,6 +337,25 @@ fn sparse_files_show_their_real_size_and_shift_nothing() {
 }
 
 #[test]
+fn words_about_a_sparse_file_count_only_with_its_map() {
+    let sparse = |records: &[(&str, &[u8])]| {
+        let (mut tar, records) = (Vec::new(), pax(records));
+        put(&mut tar, &header(b"PaxHeaders/x", b'x', records.len() as u64), &records);
+        put(&mut tar, &header(b"plain", b'0', 3), b"abc");
+        let tar = finish(tar);
+        let mut reader = LayerReader::new(&tar[..], Limits::default(), &Progress::new());
+        let entry = reader.next_entry().unwrap().unwrap();
+        (String::from_utf8(entry.path).unwrap(), entry.size, reader.is_sparse())
+    };
+    let words: [(&str, &[u8]); 2] = [("GNU.sparse.name", b"other"), ("GNU.sparse.realsize", b"9")];
+    assert_eq!(sparse(&words), ("plain".into(), 3, false), "as it is unpacked");
+    // The oldest form, 0.0, writes its map as pairs.
+    let pairs: [(&str, &[u8]); 3] =
+        [("GNU.sparse.size", b"9"), ("GNU.sparse.offset", b"1"), ("GNU.sparse.numbytes", b"3")];
+    assert_eq!(sparse(&pairs), ("plain".into(), 9, true));
+}
+
+#[test]
 fn other_flavours_are_read_as_they_were_meant() {
     let mut ustar = header(b"name", b'0', 0);
     ustar.as_old_mut().pad[..8].copy_from_slice(b"ustar\x0000");
