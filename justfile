@@ -30,13 +30,15 @@ bench *FILTER:
 compare:
     python3 benches/compare.py
 
-# Every fuzz target for SECONDS each. Wants a nightly toolchain and cargo-fuzz.
+# Every fuzz target for SECONDS each. Wants cargo-fuzz and a C++ compiler; fuzz/README.md tells more.
 fuzz SECONDS="60":
     #!/usr/bin/env bash
     set -euo pipefail
-    for target in $(cargo +nightly fuzz list); do
+    export RUSTC_BOOTSTRAP=1
+    for target in $(cargo fuzz list); do
         mkdir -p "fuzz/corpus-new/$target"
-        cargo +nightly fuzz run "$target" "fuzz/corpus-new/$target" "fuzz/corpus/$target" -- -max_total_time={{SECONDS}}
+        cargo fuzz run -s none "$target" "fuzz/corpus-new/$target" "fuzz/corpus/$target" -- \
+            -dict=fuzz/words.dict -max_total_time={{SECONDS}} -rss_limit_mb=512 -timeout=2
     done
 
 # Draws the pictures in screenshots/ again, from the fixtures.
