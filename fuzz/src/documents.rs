@@ -50,7 +50,7 @@ pub fn envelope(data: &[u8]) {
                 descriptor.created();
                 descriptor.diff_id();
                 descriptor.compression();
-                descriptor.says_envelope();
+                descriptor.may_be_envelope();
                 let _ = descriptor.platform.as_ref().map(ToString::to_string);
             }
         }
