@@ -4,7 +4,7 @@ use crate::program::Place;
 use serde_json::{Value, json};
 
 /// Every command that lists something, with arguments for `local-history`.
-const LISTS: [&[&str]; 14] = [
+pub const LISTS: [&[&str]; 14] = [
     &["ls"],
     &["versions"],
     &["inspect"],

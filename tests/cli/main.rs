@@ -7,6 +7,7 @@ mod fixtures;
 
 mod bad_input;
 mod choosing;
+mod documented;
 mod files;
 mod help;
 mod json;

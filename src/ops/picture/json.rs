@@ -24,12 +24,12 @@ struct Document<'a, N> {
 
 #[derive(Serialize)]
 struct LayerNode<'a> {
-    index: usize,
+    number: usize,
     digest: Digest,
     parent: Option<usize>,
     step: Option<&'a str>,
     step_source: Option<&'static str>,
-    size_bytes: Option<u64>,
+    bytes: Option<u64>,
     /// Its own and those of all layers above it.
     subtree_bytes: u64,
     compression: Compression,
@@ -41,7 +41,7 @@ struct LayerNode<'a> {
 
 #[derive(Serialize)]
 struct RecordNode<'a> {
-    index: usize,
+    number: usize,
     digest: Digest,
     inputs: Vec<Vec<Input<'a>>>,
     results: Vec<ResultNode<'a>>,
@@ -54,10 +54,12 @@ struct Input<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(untagged)]
-enum ResultNode<'a> {
-    Layer { layer: usize, created_at: Option<Timestamp> },
-    Chain { layers: &'a [usize], created_at: Option<Timestamp> },
+struct ResultNode<'a> {
+    /// It is this layer with all its parents,
+    layer: Option<usize>,
+    /// or exactly these.
+    chain: Option<&'a [usize]>,
+    created_at: Option<Timestamp>,
 }
 
 /// Writes the graph.
@@ -78,12 +80,12 @@ fn layers(subject: &Subject<'_>) -> serde_json::Result<String> {
     let node = |(index, layer): (usize, &Layer)| {
         let step = subject.steps.get(index).and_then(Option::as_ref);
         LayerNode {
-            index,
+            number: index,
             digest: layer.blob,
             parent: layer.parent,
             step: step.map(|s| &*s.step),
             step_source: step.map(|s| s.source.name()),
-            size_bytes: layer.size,
+            bytes: layer.size,
             subtree_bytes: forest.subtree_bytes(index),
             compression: layer.compression,
             created_at: layer.created,
@@ -103,7 +105,7 @@ fn records(subject: &Subject<'_>) -> serde_json::Result<String> {
 
 fn record((index, record): (usize, &Record)) -> RecordNode<'_> {
     RecordNode {
-        index,
+        number: index,
         digest: record.digest,
         inputs: record.inputs.iter().map(|a| a.iter().map(Input::of).collect()).collect(),
         results: record.results.iter().map(ResultNode::of).collect(),
@@ -119,8 +121,8 @@ impl<'a> Input<'a> {
 impl<'a> ResultNode<'a> {
     fn of(outcome: &'a Outcome) -> Self {
         match outcome {
-            Outcome::Layer { layer, created } => Self::Layer { layer: *layer, created_at: *created },
-            Outcome::Chain { layers, created } => Self::Chain { layers, created_at: *created },
+            Outcome::Layer { layer, created } => Self { layer: Some(*layer), chain: None, created_at: *created },
+            Outcome::Chain { layers, created } => Self { layer: None, chain: Some(layers), created_at: *created },
         }
     }
 }
