@@ -121,7 +121,8 @@ Examples:
   cachedeck .buildx-cache                   open a local cache
   cachedeck ls --json type=local,src=DIR    what is there, for programs
 
-More: cachedeck help locations, filters, json, environment, exit-codes";
+More: cachedeck help TOPIC, which is locations, filters, json, configuration, environment or\n\
+exit-codes";
 
 /// The whole command line, for parsing, completion and manual.
 fn root() -> clap::Command {

@@ -2,6 +2,7 @@
 
 use super::failure::{Exit, Outcome};
 use super::session::{Needs, Session};
+use crate::config;
 use crate::error::Error;
 use crate::model::text;
 
@@ -9,12 +10,13 @@ use crate::model::text;
 pub(super) const NEEDS: Needs = Needs { format: false, config: false };
 
 /// Name and text of each topic.
-pub(super) const TOPICS: [(&str, &str); 5] = [
+pub(super) const TOPICS: [(&str, &str); 6] = [
     ("exit-codes", EXIT_CODES),
     ("environment", ENVIRONMENT),
     ("locations", LOCATIONS),
     ("filters", FILTERS),
     ("json", JSON),
+    ("configuration", config::EXAMPLE),
 ];
 
 /// Exit codes, for the manual too.
@@ -75,7 +77,8 @@ const JSON: &str = "\
   warnings  findings about the location: severity, code, digest, message, remedy
   complete  false if something could not be read, or --limit cut something off
 What is unknown is null, never left out. Numbers are integers, bytes and counts alike; times are
-RFC 3339 in UTC; digests are whole. Within a schema fields are only ever added.
+RFC 3339 in UTC; digests are whole. Within a schema fields are only ever added. docs/json.md in
+the sources describes each.
 
   --json=FIELD,..          only these fields in the items
   --format jsonl           a line an item, with its type
@@ -97,7 +100,7 @@ pub(super) fn show(name: &str, session: &mut Session) -> Outcome {
     let Some((_, words)) = TOPICS.iter().find(|(topic, _)| *topic == name) else {
         return Err(Error::invalid(format!("no command {}", text::safe(name))).into());
     };
-    session.out.line(words)?;
+    session.out.line(words.trim_end())?;
     session.out.flush()?;
     Ok(Exit::Done)
 }

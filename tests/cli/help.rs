@@ -74,7 +74,7 @@ fn help_of_lists() {
 #[test]
 fn topics() {
     let place = Place::empty();
-    for topic in ["exit-codes", "environment", "locations", "filters", "json"] {
+    for topic in ["exit-codes", "environment", "locations", "filters", "json", "configuration"] {
         insta::assert_snapshot!(format!("help_{topic}"), place.run(&["help", topic]));
         assert_eq!(place.run(&[topic]).code, 0);
     }
@@ -106,7 +106,7 @@ fn a_manual_page_for_every_command() {
 #[test]
 fn completions_know_the_commands() {
     let place = Place::empty();
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+    for shell in ["bash", "zsh", "fish", "nushell", "powershell", "elvish"] {
         let script = place.run(&["completion", shell]);
         assert_eq!(script.code, 0, "{script}");
         assert!(COMMANDS.iter().all(|command| script.out.contains(command)), "{shell}");
