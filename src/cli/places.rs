@@ -58,6 +58,11 @@ fn checked(given: &str, location: Location) -> Result<Location> {
         return Err(error.with_hint(format!("commands come first; for a folder called {given} write ./{given}")));
     }
     let error = Error::not_found(format!("no such folder: {}", text::safe(given)));
+    // The last part of a folder's path hardly ever has a colon; an image's has, before the tag.
+    let looks_like_image = given.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if looks_like_image {
+        return Err(error.with_hint("if it is an image: registries can't be read yet, only folders"));
+    }
     Err(match text::nearest(given, super::command_names()) {
         Some(command) => error.with_hint(format!("did you mean the command {command}?")),
         None => error.with_hint("give a folder, or a location like type=local,src=DIR"),

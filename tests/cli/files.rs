@@ -81,3 +81,17 @@ fn a_damaged_layer_shows_what_can_be_read() {
     assert_eq!(gone.code, 5, "{gone}");
     assert!(gone.err.contains("is missing"), "{gone}");
 }
+
+#[test]
+fn a_search_that_could_not_look_everywhere_says_so() {
+    let place = Place::with("local-max");
+    let gone = "local-max/blobs/sha256/04d3bea617a8a9099577d77d90bf8a2d6a49181c1638f8da494f55bcfc67ebdf";
+    std::fs::remove_file(place.path(gone)).unwrap();
+    for pattern in ["app", "nothing-is-called-so"] {
+        let ran = place.run(&["find", pattern, "local-max"]);
+        assert_eq!(ran.code, 3, "{ran}");
+        assert!(ran.err.contains("was not searched: it is missing"), "{ran}");
+    }
+    let listing = place.run(&["find", "app", "--json", "local-max"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&listing.out).unwrap()["complete"], false);
+}

@@ -183,3 +183,24 @@ fn progress_can_be_read_by_programs() {
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran}");
     }
 }
+
+#[test]
+fn what_versions_added_is_all_that_they_take() {
+    let place = Place::with("local-history");
+    let versions = place.run(&["versions", "--json", "local-history"]).json();
+    let added = versions["items"].as_array().unwrap().iter().map(|v| v["added_bytes"].as_u64().unwrap());
+    let usage = place.run(&["du", "--json", "local-history"]).json()["items"][0].clone();
+    let needed = usage["live_bytes"].as_u64().unwrap() + usage["dangling_bytes"].as_u64().unwrap();
+    assert_eq!(added.sum::<u64>(), needed);
+}
+
+#[test]
+fn fields_are_filtered_and_sorted_by_their_names_in_json_too() {
+    let place = Place::with("local-history");
+    let run = |filter: &str, sort: &str| {
+        place.run(&["ls", "--json=digest", "--filter", filter, "--sort", sort, "local-history"]).json()["items"].clone()
+    };
+    assert_eq!(run("max_bytes>200KiB tags=latest", "created_at"), run("size>200KiB tag=latest", "created"));
+    assert_eq!(run("state=dangling", "exclusive_bytes"), run("dangling=true", "exclusive"));
+    assert_eq!(run("state=dangling", "size").as_array().unwrap().len(), 4);
+}
