@@ -28,7 +28,7 @@ enum Shell {
     Fish,
     Nushell,
     #[value(name = "powershell")]
-    PowerShell,
+    Pwsh,
     Elvish,
 }
 
@@ -44,7 +44,7 @@ impl Command for Completion {
             Shell::Zsh => clap_complete::generate(shells::Zsh, root, name, &mut script),
             Shell::Fish => clap_complete::generate(shells::Fish, root, name, &mut script),
             Shell::Nushell => clap_complete::generate(Nushell, root, name, &mut script),
-            Shell::PowerShell => clap_complete::generate(shells::PowerShell, root, name, &mut script),
+            Shell::Pwsh => clap_complete::generate(shells::PowerShell, root, name, &mut script),
             Shell::Elvish => clap_complete::generate(shells::Elvish, root, name, &mut script),
         }
         session.out.raw(&script)?;

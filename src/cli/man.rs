@@ -45,6 +45,8 @@ impl Command for Man {
 fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut root = super::root();
     root.build();
+    // Clap's own words point from -h to --help, which are one here.
+    let root = one_help(root).mut_subcommands(one_help);
     let mut main = Vec::new();
     let page = Page::new(root.clone());
     page.render(&mut main)?;
@@ -60,6 +62,13 @@ fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
         pages.push((format!("{name}.1"), page));
     }
     Ok(pages)
+}
+
+fn one_help(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| match argument.get_id().as_str() {
+        "help" => argument.help("Print help").long_help(None::<&str>),
+        _ => argument,
+    })
 }
 
 fn write(folder: &std::path::Path, pages: &[(String, Vec<u8>)]) -> Result<()> {

@@ -263,7 +263,7 @@ mod tests {
             ("age<1d", false),
         ] {
             let mut filter = Filter::parse(source, <&Blob as Row>::fields()).unwrap();
-            assert_eq!(filter.matches(&&blob, now), passes, "{source}");
+            assert_eq!(filter.matches(&blob, now), passes, "{source}");
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
     fn every_field_named_is_answered() {
         let blob = blob();
         for field in <&Blob as Row>::fields() {
-            assert!((&blob).field(field.name).is_some(), "{}", field.name);
+            assert!(blob.field(field.name).is_some(), "{}", field.name);
         }
     }
 }
