@@ -71,6 +71,8 @@ pub struct Blobs {
     labels: HashMap<Digest, String>,
     labelled: Option<u64>,
     largest: u64,
+    /// Who needs the blob under the cursor, for which blob and revision that was looked up.
+    users: Option<(Digest, u64, String)>,
 }
 
 impl Blobs {
@@ -83,6 +85,7 @@ impl Blobs {
             labels: HashMap::new(),
             labelled: None,
             largest: 0,
+            users: None,
         }
     }
 
@@ -122,6 +125,13 @@ impl Blobs {
         if self.of_total { inventory.usage.bytes } else { self.largest }
     }
 
+    fn users(&self, inventory: &Inventory, digest: &Digest) -> String {
+        match &self.users {
+            Some((known, _, users)) if known == digest => users.clone(),
+            _ => used_by(inventory, digest, 40),
+        }
+    }
+
     fn details(&self, width: usize, look: Look<'_>) -> Vec<Line<'static>> {
         let shared = look.shared;
         let (Some(inventory), Some(blob)) = (self.inventory(shared), self.current(shared)) else { return Vec::new() };
@@ -148,7 +158,7 @@ impl Blobs {
             lines.extend(wrapped("what", what, width, look));
         }
         lines.push(look.fact("users", vec![thousands(blob.referrers).into()]));
-        lines.extend(wrapped("", &used_by(inventory, &blob.digest, 40), width, look));
+        lines.extend(wrapped("", &self.users(inventory, &blob.digest), width, look));
         lines
     }
 
@@ -234,6 +244,12 @@ impl Screen for Blobs {
             now: shared.now,
         };
         self.listing.arrange(place.revision, &source);
+        let current = self.listing.list.current().and_then(|n| blobs.get(n)).map(|blob| blob.digest);
+        if let (Some(digest), Some(inventory)) = (current, &place.inventory)
+            && self.users.as_ref().is_none_or(|(known, at, _)| (*known, *at) != (digest, place.revision))
+        {
+            self.users = Some((digest, place.revision, used_by(inventory, &digest, 40)));
+        }
     }
 
     fn act(&mut self, action: Action, cx: &mut Context<'_>) -> bool {

@@ -170,10 +170,11 @@ pub fn shared_bytes(index: &CacheIndex, other: &CacheIndex) -> u64 {
 
 /// Names of versions of the place that reach `digest`, at most `most`, and how many more there are.
 pub fn used_by(inventory: &Inventory, digest: &Digest, most: usize) -> String {
-    let all: Vec<&CacheIndex> = inventory.referrers(digest).collect();
-    let mut names: Vec<String> = all.iter().take(most).map(|index| version_name(index)).collect();
-    if all.len() > most {
-        names.push(format!("{} more", all.len() - most));
+    // How many there are is known: no need to look further once they are found.
+    let all = inventory.blob(digest).map_or(0, |blob| blob.referrers as usize);
+    let mut names: Vec<String> = inventory.referrers(digest).take(most.min(all)).map(version_name).collect();
+    if all > most {
+        names.push(format!("{} more", all - most));
     }
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

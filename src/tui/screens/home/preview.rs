@@ -34,8 +34,27 @@ struct Facts {
     compressions: Vec<&'static str>,
     /// This version and older ones, newest first.
     history: Vec<(String, Option<Timestamp>)>,
-    /// Versions that share blobs, most first.
-    shares: Vec<(String, u64)>,
+    /// The versions that share most, and how many more share something.
+    shares: (Vec<String>, usize),
+    /// Whether there are so many versions that not all were compared.
+    and_more: bool,
+}
+
+/// Versions that one is compared with for its preview; more would be felt at every step of the cursor.
+const COMPARED: usize = 10_000;
+
+/// The first `most` of `items` in the order of `key`, and how many more there are.
+fn first<T: Copy, K: Ord>(most: usize, items: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> (Vec<T>, usize) {
+    let (mut kept, mut more) = (Vec::with_capacity(most + 1), 0);
+    for item in items {
+        let at = kept.partition_point(|other| key(other) <= key(&item));
+        kept.insert(at, item);
+        if kept.len() > most {
+            kept.pop();
+            more += 1;
+        }
+    }
+    (kept, more)
 }
 
 impl Preview {
@@ -158,14 +177,13 @@ impl Facts {
         let mut compressions: Vec<&'static str> = cache.layers.iter().map(|l| l.compression.name()).collect();
         compressions.sort_unstable();
         compressions.dedup();
-        let mut older: Vec<&CacheIndex> =
-            place.indexes().iter().filter(|i| i.time() <= index.time() && i.cache.is_some()).collect();
-        older.sort_by_key(|i| std::cmp::Reverse(i.time()));
-        let history = older.iter().take(6).map(|i| (i.digest.short()[..6].to_owned(), i.time())).collect();
-        let others = place.indexes().iter().filter(|i| i.digest != index.digest);
-        let mut shares: Vec<(String, u64)> = others.map(|i| (version_name(i), shared_bytes(index, i))).collect();
-        shares.retain(|(_, bytes)| *bytes > 0);
-        shares.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let older = place.indexes().iter().filter(|i| i.time() <= index.time() && i.cache.is_some());
+        let history = first(6, older, |i| std::cmp::Reverse(i.time())).0;
+        let history = history.iter().map(|i| (i.digest.short()[..6].to_owned(), i.time())).collect();
+        let others = place.indexes().iter().take(COMPARED).filter(|i| i.digest != index.digest);
+        let sharing = others.map(|i| (i, shared_bytes(index, i))).filter(|(_, bytes)| *bytes > 0);
+        let (most, more) = first(3, sharing, |(_, bytes)| std::cmp::Reverse(*bytes));
+        let shares = (most.into_iter().map(|(i, _)| version_name(i)).collect(), more);
         Some(Facts {
             smallest: sizes.first().copied().unwrap_or(0),
             median: sizes.get(sizes.len() / 2).copied().unwrap_or(0),
@@ -174,6 +192,7 @@ impl Facts {
             compressions,
             history,
             shares,
+            and_more: place.indexes().len() > COMPARED,
         })
     }
 
@@ -194,13 +213,18 @@ impl Facts {
 
     fn sharing(&self, index: &CacheIndex, look: Look<'_>) -> Line<'static> {
         let mut says: Vec<Span<'static>> = vec![look.bytes(index.exclusive_bytes).into()];
-        if !self.shares.is_empty() {
+        let (names, more) = &self.shares;
+        if index.shared_bytes > 0 || !names.is_empty() {
             says.push(look.dim("   shared "));
             says.push(look.bytes(index.shared_bytes).into());
-            let names: Vec<&str> = self.shares.iter().take(3).map(|(name, _)| name.as_str()).collect();
-            let more = self.shares.len() - names.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            says.push(look.dim(format!(" with {}{more}", names.join(", "))));
+            let more = match more {
+                _ if self.and_more => " and more".to_owned(),
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            if !names.is_empty() {
+                says.push(look.dim(format!(" with {}{more}", names.join(", "))));
+            }
         } else {
             says.push(look.dim("   shares nothing with other versions"));
         }
