@@ -1,7 +1,7 @@
 //! How long a frame takes at 100,000 rows: as it stands, after a key, and while a filter is typed. Eight milliseconds is
 //! the bar for one that stands or follows a key; the terminal's own time is not in it.
 
-#![allow(clippy::expect_used, missing_docs)]
+#![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use cachedeck::model::cache::{Cache, Compression, Form, Layer};
 use cachedeck::model::digest::Digest;

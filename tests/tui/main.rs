@@ -1,6 +1,6 @@
 //! Journeys through the terminal UI: keys in, screens out, on real caches.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
