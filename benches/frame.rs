@@ -54,8 +54,8 @@ fn inventory(location: &Location) -> Inventory {
         reach.sort();
         CacheIndex {
             digest: digest(number),
-            tags: if number % 3 == 0 { vec![format!("branch/feature-{number}")] } else { Vec::new() },
-            listed: number % 3 == 0,
+            tags: if number.is_multiple_of(3) { vec![format!("branch/feature-{number}")] } else { Vec::new() },
+            listed: number.is_multiple_of(3),
             form: Some(Form::ImageManifest),
             manifest_bytes: 512,
             config: None,
@@ -76,7 +76,7 @@ fn inventory(location: &Location) -> Inventory {
         declared: Some(512 + number),
         modified: Some(now - (number as i64).minutes()),
         role: if number < ROWS { Role::Manifest } else { Role::Layer },
-        state: if number % 3 == 0 { State::Live } else { State::Dangling },
+        state: if number.is_multiple_of(3) { State::Live } else { State::Dangling },
         referrers: 1,
     };
     let mut blobs: Vec<Blob> = (0..ROWS + 100).map(blob).collect();
