@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 /// Blobs that one task hashes in a row: small enough to share work evenly, large enough that small blobs cost little.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// Verifies all of `inventory`, which was loaded from `store`. `progress` counts bytes at level [`Level::Digest`]; that level
 /// is [`Kind::Unsupported`] where blobs can't be read.
@@ -125,7 +125,8 @@ async fn measure(store: &Arc<dyn Store>, blobs: &[(u64, Digest)], progress: &Pro
         digests.into_iter().zip(measured).collect::<Vec<_>>()
     });
     let mut all = Vec::with_capacity(blobs.len());
-    let mut running = futures::stream::iter(batches).buffer_unordered(cores);
+    // One batch a core waits, so that none stands still until the next is handed out.
+    let mut running = futures::stream::iter(batches).buffer_unordered(2 * cores);
     while let Some(batch) = running.next().await {
         progress.check()?;
         all.extend(batch);

@@ -87,6 +87,11 @@ impl Folder {
         // Looked at before it is opened, for opening a pipe or device already does something; and again after, for it may
         // have been swapped in between.
         self.stat(&at, name)?;
+        self.listed_file(at, name)
+    }
+
+    /// As [`Folder::file`], for what a listing has just called a regular file: it is looked at only once it is open.
+    fn listed_file(&self, at: impl AsFd, name: &str) -> Result<(File, Stat)> {
         let file = sys::openat(&at, name, READ, Mode::empty()).map_err(|errno| self.reading(name, errno))?;
         let stat = sys::fstat(&file).map_err(|errno| self.reading(name, errno))?;
         Ok((File::from(file), self.regular(name, stat)?))
@@ -142,7 +147,7 @@ impl Folder {
     }
 
     fn hash(&self, digest: &Digest, buffer: &mut [u8], progress: &Progress) -> Result<Measured> {
-        let (mut file, stat) = self.blob(digest)?;
+        let (mut file, stat) = self.at_blob(digest, |blobs, name| self.listed_file(blobs, name))?;
         let mut hasher = sha2::Sha256::new();
         let mut size = 0;
         // Up to the length it had when opened: most blobs are small, and one more read to see their end costs as much.
