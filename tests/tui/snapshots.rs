@@ -126,9 +126,14 @@ fn ascii() {
 #[test]
 fn without_colour() {
     for name in MAIN {
-        let (mut stage, _fixture) = demo(Scene { theme: "mono", size: (80, 24), ..Scene::default() });
-        let buffer = stage.press(keys_to(name)).buffer();
-        check(&format!("{name}_mono"), &format!("{}\n{}", text_of(&buffer), attributes(&buffer)));
+        let (mut stage, _fixture) = demo(Scene { theme: "mono", ..Scene::default() });
+        stage.press(keys_to(name));
+        let frame = |&(width, height): &(u16, u16)| {
+            let buffer = stage.resize(width, height).buffer();
+            format!("{}\n{}", text_of(&buffer), attributes(&buffer))
+        };
+        let frames: Vec<String> = USUAL.iter().map(frame).collect();
+        check(&format!("{name}_mono"), &frames.join("\n"));
     }
 }
 
