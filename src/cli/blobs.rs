@@ -45,7 +45,10 @@ pub(super) struct Blobs {
 }
 
 fn states() -> impl TypedValueParser<Value = State> {
-    usage::one_of([State::Live, State::Dangling, State::Orphan, State::Missing].map(|state| (state.name(), state)))
+    usage::one_of(
+        [State::Live, State::Dangling, State::Orphan, State::Unknown, State::Missing]
+            .map(|state| (state.name(), state)),
+    )
 }
 
 impl Command for Blobs {

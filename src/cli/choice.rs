@@ -53,7 +53,7 @@ impl VersionArgs {
     /// Reads `location` and finds the version in it.
     pub(super) fn load(&self, session: &mut Session, mut location: Location) -> Outcome<Chosen> {
         if let Some(tag) = &self.tag {
-            location = location.without("digest").with("tag", tag.as_str());
+            location = location.asking_for(tag);
         }
         let loaded = session.load(&location)?;
         let found = match &self.digest {

@@ -40,7 +40,7 @@ pub(super) fn condition(index: &CacheIndex) -> Cell {
 /// The JSON of a version. Fields are only ever added.
 #[derive(Serialize)]
 struct Fields<'a> {
-    digest: Digest,
+    digest: Option<Digest>,
     tags: &'a [String],
     form: Option<Form>,
     mode: Option<Mode>,
@@ -62,6 +62,7 @@ struct Fields<'a> {
     shared_bytes: u64,
     modified_at: Option<Timestamp>,
     findings: &'a [Finding],
+    formerly: &'a [String],
 }
 
 impl Serialize for IndexItem<'_> {
@@ -69,7 +70,7 @@ impl Serialize for IndexItem<'_> {
         let index = self.0.index;
         let summary = index.summary.as_ref();
         Fields {
-            digest: index.digest,
+            digest: (!index.unread).then_some(index.digest),
             tags: &index.tags,
             form: index.form,
             mode: summary.map(|s| s.mode),
@@ -91,6 +92,7 @@ impl Serialize for IndexItem<'_> {
             shared_bytes: index.shared_bytes,
             modified_at: index.modified,
             findings: &index.findings,
+            formerly: &index.formerly,
         }
         .serialize(serializer)
     }

@@ -15,8 +15,13 @@ use std::sync::Arc;
 pub struct CacheIndex {
     /// Digest of the manifest, or of the bare config.
     pub digest: Digest,
+    /// Its content could not be had, nor does the place tell its digest: then `digest` only tells it apart from others, and
+    /// is never shown.
+    pub unread: bool,
     /// Names that lead here, sorted. Untrusted text.
     pub tags: Vec<String>,
+    /// Names that led here before, sorted, where the place or we ourselves remember it. Untrusted text.
+    pub formerly: Vec<String>,
     /// Whether the location's own list leads here, with a name or without one; otherwise it is a dangling version.
     pub listed: bool,
     /// How it is written; `None` if it could not be read.
@@ -146,6 +151,8 @@ pub enum State {
     Dangling,
     /// Nothing reaches it.
     Orphan,
+    /// No version that could be read reaches it, but there are others.
+    Unknown,
     /// Something reaches it, but it is not there.
     Missing,
 }
@@ -157,6 +164,7 @@ impl State {
             State::Live => "live",
             State::Dangling => "dangling",
             State::Orphan => "orphan",
+            State::Unknown => "unknown",
             State::Missing => "missing",
         }
     }
@@ -218,10 +226,21 @@ pub struct Usage {
     pub orphan_blobs: u64,
     /// Their bytes.
     pub orphan_bytes: u64,
+    /// Blobs of which it can't be told.
+    pub unknown_blobs: u64,
+    /// Their bytes.
+    pub unknown_bytes: u64,
     /// Blobs that should be there and are not.
     pub missing_blobs: u64,
     /// Cache indexes and images, named or dangling.
     pub indexes: u64,
+}
+
+/// What only some sorts of places have to tell.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// What holds for the whole place and deserves to be seen all the time, in a few words each: `insecure`.
+    pub notes: Vec<String>,
 }
 
 /// A location, looked at whole.
@@ -237,6 +256,8 @@ pub struct Inventory {
     pub leftovers: Vec<Leftover>,
     /// Totals.
     pub usage: Usage,
+    /// What only this sort of place has to tell.
+    pub details: Details,
     /// What is wrong with the location as a whole.
     pub warnings: Vec<Finding>,
     /// Whether everything could be read. While it is `false`, "orphan" and "exclusive" are not to be relied on.
@@ -254,23 +275,23 @@ impl Inventory {
             let tag_of = |name: &str| name.rsplit_once(':').is_some_and(|(image, t)| t == tag && !image.is_empty());
             named(&|name| name == tag).or_else(|| named(&tag_of))
         };
-        if let Some(digest) = self.location.value("digest") {
-            let digest: Digest = digest.parse()?;
+        if let Some(digest) = self.location.asked_digest()? {
             return self.version(&digest).ok_or_else(|| {
                 let what = format!("no version {digest} in {}", self.location.title());
                 Error::not_found(what).with_hint("`cachedeck versions` lists those that are there")
             });
         }
-        let found = match (self.location.value("tag"), self.indexes.as_slice()) {
+        let usual = self.location.usual_name();
+        let found = match (self.location.asked_name(), self.indexes.as_slice()) {
             (Some(tag), _) => with_tag(tag),
             (None, [only]) => Some(only),
-            (None, _) => with_tag("latest"),
+            (None, _) => with_tag(usual),
         };
         found.ok_or_else(|| {
             let title = self.location.title();
-            let what = match self.location.value("tag") {
+            let what = match self.location.asked_name() {
                 Some(tag) => format!("no tag {tag} in {title}"),
-                None => format!("which version? nothing in {title} is tagged latest"),
+                None => format!("which version? nothing in {title} is tagged {usual}"),
             };
             let mut tags: Vec<&str> = self.indexes.iter().flat_map(|i| &i.tags).map(String::as_str).collect();
             tags.truncate(8);
@@ -306,7 +327,9 @@ mod tests {
     fn index(n: u8, tags: &[&str]) -> CacheIndex {
         CacheIndex {
             digest: Digest::from_bytes([n; 32]),
+            unread: false,
             tags: tags.iter().map(|&t| t.to_owned()).collect(),
+            formerly: Vec::new(),
             listed: !tags.is_empty(),
             form: None,
             manifest_bytes: 0,
@@ -330,6 +353,7 @@ mod tests {
             blobs: Vec::new(),
             leftovers: Vec::new(),
             usage: Usage::default(),
+            details: Details::default(),
             warnings: Vec::new(),
             complete: true,
         }

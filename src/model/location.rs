@@ -358,6 +358,60 @@ impl Location {
         csv_line(&self.kind, place.into_iter())
     }
 
+    /// The version that this location asks for by digest, if it does. [`Kind::Invalid`] if that is none.
+    pub fn asked_digest(&self) -> Result<Option<Digest>> {
+        let in_ref = self.value("ref").and_then(|name| Some(name.split_once('@')?.1));
+        self.value("digest").or(in_ref).map(str::parse).transpose()
+    }
+
+    /// The tag, name or scope that this location asks for, if it does.
+    pub fn asked_name(&self) -> Option<&str> {
+        match self.kind.as_str() {
+            "registry" | "inline" => {
+                let name = self.value("ref")?;
+                let name = name.split_once('@').map_or(name, |(name, _)| name);
+                name[repository(name).len()..].strip_prefix(':')
+            }
+            // Of several names an import takes the first.
+            _ => self.value(self.index_key().unwrap_or("tag"))?.split(';').find(|name| !name.is_empty()),
+        }
+    }
+
+    /// This location, asking for the version under `name`: a tag, name or scope.
+    #[must_use]
+    pub fn asking_for(self, name: &str) -> Self {
+        match self.kind.as_str() {
+            "registry" | "inline" => {
+                let place = repository(self.value("ref").unwrap_or_default()).to_owned();
+                self.without("digest").with("ref", format!("{place}:{name}"))
+            }
+            _ => {
+                let key = self.index_key().unwrap_or("tag");
+                self.without("digest").with(key, name)
+            }
+        }
+    }
+
+    /// This location, asking for the version with `digest`.
+    #[must_use]
+    pub fn asking_for_digest(self, digest: &Digest) -> Self {
+        match self.kind.as_str() {
+            "registry" | "inline" => {
+                let place = repository(self.value("ref").unwrap_or_default()).to_owned();
+                self.without("digest").with("ref", format!("{place}@{digest}"))
+            }
+            _ => self.without("tag").with("digest", digest.to_string()),
+        }
+    }
+
+    /// What BuildKit imports from here if nothing is asked for.
+    pub fn usual_name(&self) -> &'static str {
+        match self.kind.as_str() {
+            "s3" | "azblob" | "gha" => "buildkit",
+            _ => "latest",
+        }
+    }
+
     /// The key that names one cache among those of a place.
     fn index_key(&self) -> Option<&'static str> {
         match self.kind.as_str() {

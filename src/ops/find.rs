@@ -263,7 +263,9 @@ mod tests {
         let layers = blobs.iter().map(layer).collect();
         CacheIndex {
             digest: Digest::of(name.as_bytes()),
+            unread: false,
             tags: vec![name.into()],
+            formerly: Vec::new(),
             listed: true,
             form: None,
             manifest_bytes: 0,

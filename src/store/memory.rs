@@ -92,6 +92,7 @@ impl Store for Memory {
             list_blobs: true,
             find_dangling: true,
             read_blobs: true,
+            bare_configs: false,
             write: true,
             remove: true,
             hide: true,

@@ -12,13 +12,15 @@
 //! | builder | none | none | none; [`Store::usage`] instead |
 
 pub mod catalog;
+mod http;
+mod keyed;
 mod local;
 pub mod memory;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
-use crate::model::inventory::Leftover;
+use crate::model::inventory::{Details, Leftover};
 use crate::model::location::Location;
 use crate::model::usage::UsageRecord;
 use crate::progress::Progress;
@@ -61,6 +63,8 @@ pub struct Capabilities {
     pub find_dangling: bool,
     /// [`Store::open`] and [`Store::measure`] work.
     pub read_blobs: bool,
+    /// A name leads to a bare cache config, which is no blob, instead of an envelope.
+    pub bare_configs: bool,
     /// [`Store::put`] and [`Store::publish`] work.
     pub write: bool,
     /// [`Store::remove`] works.
@@ -100,7 +104,7 @@ pub struct Reference {
 /// The names of a place.
 #[derive(Clone, Debug, Default)]
 pub struct References {
-    /// Sorted by name.
+    /// Sorted by name, where nothing else is said.
     pub items: Vec<Reference>,
     /// Entries that could not be made sense of.
     pub findings: Vec<Finding>,
@@ -168,6 +172,17 @@ pub trait Store: Send + Sync {
 
     /// All names.
     async fn references(&self) -> Result<References>;
+
+    /// What names led to before, where the place or we ourselves remember it and it can still be had: newest first, each
+    /// with the name it had. [`Store::document`] reads them.
+    async fn past(&self) -> Result<References> {
+        Ok(References::default())
+    }
+
+    /// What only this sort of place has to tell: a builder's records, a quota.
+    async fn details(&self) -> Result<Details> {
+        Ok(Details::default())
+    }
 
     /// The bytes that `reference` names, an envelope or a bare config: at most `limit`, else [`Kind::Invalid`].
     async fn document(&self, reference: &Reference, limit: u64) -> Result<Bytes> {

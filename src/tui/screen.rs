@@ -403,7 +403,7 @@ impl Look<'_> {
         match state {
             State::Live => Span::styled(glyphs.live, theme.live),
             State::Dangling => Span::styled(glyphs.dangling, theme.dangling),
-            State::Orphan => Span::styled(glyphs.orphan, theme.orphan),
+            State::Orphan | State::Unknown => Span::styled(glyphs.orphan, theme.orphan),
             State::Missing => Span::styled(glyphs.missing, theme.missing),
         }
     }
@@ -451,5 +451,5 @@ pub fn location_word(location: &Location) -> String {
 
 /// `location` narrowed to one version.
 pub fn version_word(location: &Location, digest: &Digest) -> String {
-    location.clone().without("tag").with("digest", digest.to_string()).to_string()
+    location.clone().asking_for_digest(digest).to_string()
 }

@@ -140,7 +140,7 @@ pub(in crate::cli) fn tone(state: State) -> Tone {
     match state {
         State::Live => Tone::Good,
         State::Dangling => Tone::Warn,
-        State::Orphan => Tone::Odd,
+        State::Orphan | State::Unknown => Tone::Odd,
         State::Missing => Tone::Bad,
     }
 }

@@ -1,25 +1,24 @@
 //! Puts what was seen together: which versions there are, named or dangling, and the whole of the location. Pure.
 
-use super::Seen;
 use super::decode::Decoded;
 use super::table::{Table, usage};
 use super::version::{Nested, Reader, Version};
+use super::{Named, Seen};
 use crate::format::envelope::Envelope;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
-use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::inventory::{CacheIndex, Details, Inventory};
 use crate::model::location::Location;
-use crate::store::References;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Versions that names lead to, as far as is known before blobs are listed.
-pub fn preview_named(references: &References, decoded: &Decoded) -> Vec<CacheIndex> {
-    roots(references).into_values().map(|version| preview(decoded, version)).collect()
+pub fn preview_named(seen: &Seen) -> Vec<CacheIndex> {
+    roots(seen).into_values().map(|version| preview(&seen.decoded, version)).collect()
 }
 
 /// Caches in a batch of documents that no name leads to.
-pub fn preview_dangling(references: &References, batch: &Decoded) -> Vec<CacheIndex> {
-    let named: HashSet<Digest> = references.items.iter().filter_map(|r| r.digest).collect();
+pub fn preview_dangling(seen: &Seen, batch: &Decoded) -> Vec<CacheIndex> {
+    let named: HashSet<Digest> = seen.named.iter().map(|n| n.digest).collect();
     let caches =
         batch.manifests.iter().filter(|(d, m)| matches!(m.envelope, Envelope::Cache { .. }) && !named.contains(d));
     caches.map(|(digest, _)| preview(batch, Version::dangling(*digest))).collect()
@@ -29,27 +28,34 @@ fn preview(decoded: &Decoded, version: Version) -> CacheIndex {
     Reader::new(decoded, &Nested::default(), version).preview()
 }
 
-/// What references lead to.
-fn roots(references: &References) -> BTreeMap<Digest, Version> {
+/// What names lead to, or led to.
+fn roots(seen: &Seen) -> BTreeMap<Digest, Version> {
     let mut roots: BTreeMap<Digest, Version> = BTreeMap::new();
-    for reference in &references.items {
-        if let Some(digest) = reference.digest {
-            let version = roots.entry(digest).or_insert_with(|| Version::listed(digest));
-            version.tags.extend(Some(&reference.name).filter(|n| !n.is_empty()).cloned());
-            version.sizes.extend(reference.size);
-        }
+    for Named { reference, digest, past, unread } in &seen.named {
+        let version = roots.entry(*digest).or_insert_with(|| Version::dangling(*digest));
+        version.listed |= !past;
+        version.bare = seen.bare;
+        version.unread = unread.as_ref().map(ToString::to_string);
+        version.modified = version.modified.max(reference.modified);
+        version.sizes.extend(reference.size);
+        let names = if *past { &mut version.formerly } else { &mut version.tags };
+        names.extend(Some(&reference.name).filter(|n| !n.is_empty()).cloned());
     }
     for version in roots.values_mut() {
-        version.tags.sort();
-        version.tags.dedup();
+        for names in [&mut version.tags, &mut version.formerly] {
+            names.sort();
+            names.dedup();
+        }
+        let Version { tags, formerly, .. } = version;
+        formerly.retain(|name| tags.binary_search(name).is_err());
     }
     roots
 }
 
 /// Everything of a location.
-pub fn inventory(location: Location, references: References, seen: Seen) -> Inventory {
-    let Seen { mut decoded, blobs, listing, changed: _ } = seen;
-    let roots = roots(&references);
+pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen) -> Inventory {
+    let roots = roots(&seen);
+    let Seen { mut decoded, blobs, listing, .. } = seen;
     let below: HashSet<Digest> =
         decoded.manifests.values().flat_map(|m| m.envelope.descriptors()).map(|d| d.digest).collect();
     let dangling = decoded.manifests.keys().filter(|d| !roots.contains_key(d) && !below.contains(d));
@@ -58,7 +64,8 @@ pub fn inventory(location: Location, references: References, seen: Seen) -> Inve
     hand_out_configs(&mut decoded, &mut versions);
     let mut indexes = read_all(&decoded, versions);
 
-    let mut table = Table::new(&blobs, listing.is_some(), &decoded);
+    let unread = indexes.iter().any(|i| i.unread);
+    let mut table = Table::new(&blobs, listing.is_some(), unread, &decoded);
     indexes.iter().for_each(|i| table.count(i));
     indexes.iter_mut().for_each(|i| table.fill(i));
     indexes.sort_by(|a, b| {
@@ -70,7 +77,8 @@ pub fn inventory(location: Location, references: References, seen: Seen) -> Inve
         .warnings()
         .into_iter()
         .map(|message| Finding::new(Problem::UnknownOption, None, message))
-        .chain(references.findings)
+        .chain(findings)
+        .chain(seen.findings)
         .collect();
     let mut complete = warnings.iter().all(|w| w.problem == Problem::UnknownOption)
         && indexes
@@ -96,12 +104,15 @@ pub fn inventory(location: Location, references: References, seen: Seen) -> Inve
     }
     let blobs = table.finish(&decoded);
     let usage = usage(&blobs, indexes.len());
-    Inventory { location, indexes, blobs, leftovers, usage, warnings, complete }
+    Inventory { location, indexes, blobs, leftovers, usage, details: Details::default(), warnings, complete }
 }
 
 /// Gives each version its config to keep, where no other has the same.
 fn hand_out_configs(decoded: &mut Decoded, versions: &mut [Version]) {
     fn config_of(decoded: &Decoded, version: &Version) -> Option<Digest> {
+        if version.bare {
+            return Some(version.digest);
+        }
         match &decoded.manifests.get(&version.digest)?.envelope {
             Envelope::Cache { config, .. } => Some(config.digest),
             _ => None,

@@ -13,7 +13,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::progress::Progress;
-use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque, References, Store};
+use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque, Reference, References, Store};
 use bytes::Bytes;
 use decode::Decoded;
 use futures::StreamExt as _;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Documents fetched at a time, where a backend must be asked for each.
-const PARALLEL: usize = 16;
+/// Documents fetched at a time, where a backend must be asked for each: enough to hide the way to a far server.
+const PARALLEL: usize = 32;
 
 /// How often documents are asked for that others led to: indexes that name indexes. Real ones need two.
 const ROUNDS: usize = 32;
@@ -46,13 +46,15 @@ pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Op
     let mut references = store.references().await?;
     for attempt in 1.. {
         let found = found.clone().filter(|_| attempt == 1);
-        let seen = look(store, &references, progress, found).await?;
+        let past = store.past().await?;
+        let seen = look(store, &references, past, progress, found).await?;
         // Names that can be read no more have changed, too: what was seen under them still stands.
         let now = store.references().await.ok();
         let changed = seen.changed || now.as_ref().is_none_or(|now| now.items != references.items);
         if !changed || attempt == TRIES {
             let (location, names) = (store.location().clone(), references.clone());
-            let mut inventory = blocking(move || Ok(assemble::inventory(location, names, seen))).await?;
+            let mut inventory = blocking(move || Ok(assemble::inventory(location, names.findings, seen))).await?;
+            inventory.details = store.details().await?;
             if !changed && !has_moved(store, &inventory).await {
                 return Ok(inventory);
             }
@@ -90,8 +92,25 @@ async fn has_moved(store: &Arc<dyn Store>, inventory: &Inventory) -> bool {
     false
 }
 
+/// A name, and what it turned out to lead to.
+struct Named {
+    reference: Reference,
+    /// Of its document; of an unread one, something to know it by.
+    digest: Digest,
+    /// Whether the name leads there no more.
+    past: bool,
+    /// Why its document could not be read, where not even its digest is known.
+    unread: Option<Error>,
+}
+
 /// All that was seen of a location in one pass.
 struct Seen {
+    /// Names with what they lead to, or led to.
+    named: Vec<Named>,
+    /// Whether names lead to bare configs.
+    bare: bool,
+    /// What could not be told of past versions.
+    findings: Vec<Finding>,
     decoded: Decoded,
     blobs: Vec<BlobEntry>,
     /// `None` where the backend can't list blobs: then none can be called orphan.
@@ -103,14 +122,32 @@ struct Seen {
 async fn look(
     store: &Arc<dyn Store>,
     references: &References,
+    past: References,
     progress: &Progress,
     found: Option<Found>,
 ) -> Result<Seen> {
-    let mut seen = Seen { decoded: Decoded::default(), blobs: Vec::new(), listing: None, changed: false };
+    let mut seen = Seen {
+        named: Vec::new(),
+        bare: store.capabilities().bare_configs,
+        findings: past.findings,
+        decoded: Decoded::default(),
+        blobs: Vec::new(),
+        listing: None,
+        changed: false,
+    };
     // What names lead to comes first: that is what people look for.
-    let named = references.items.iter().filter_map(|r| r.digest).collect();
+    let current = references.items.iter().map(|r| (r.clone(), false));
+    let all = current.chain(past.items.into_iter().map(|r| (r, true)));
+    let (digests, names): (Vec<_>, Vec<_>) = all.partition(|(reference, _)| reference.digest.is_some());
+    for (reference, past) in digests {
+        if let Some(digest) = reference.digest {
+            seen.named.push(Named { reference, digest, past, unread: None });
+        }
+    }
+    let named = seen.named.iter().map(|n| n.digest).collect();
     fetch(store, &mut seen.decoded, named, progress).await?;
-    show(&found, || assemble::preview_named(references, &seen.decoded)).await;
+    fetch_named(store, &mut seen, names, progress).await?;
+    show(&found, || assemble::preview_named(&seen)).await;
     if store.capabilities().list_blobs {
         let (sender, mut batches) = mpsc::channel(8);
         let (lister, counter) = (store.clone(), progress.clone());
@@ -126,7 +163,7 @@ async fn look(
             if decoding.len() >= cores
                 && let Some(done) = decoding.join_next().await
             {
-                take_in(&mut seen.decoded, done.map_err(broke_off)?, references, &found).await;
+                take_in(&mut seen, done.map_err(broke_off)?, &found).await;
             }
             if !documents.is_empty() {
                 let opaque = opaque.clone();
@@ -138,7 +175,7 @@ async fn look(
             }
         }
         while let Some(done) = decoding.join_next().await {
-            take_in(&mut seen.decoded, done.map_err(broke_off)?, references, &found).await;
+            take_in(&mut seen, done.map_err(broke_off)?, &found).await;
         }
         seen.listing = Some(lister.await.map_err(broke_off)??);
     }
@@ -158,13 +195,13 @@ async fn look(
         }
         fetch(store, &mut seen.decoded, wanted, progress).await?;
     }
-    seen.changed = present.is_some_and(|present| seen.decoded.absent().any(|digest| present.contains(&digest)));
+    seen.changed |= present.is_some_and(|present| seen.decoded.absent().any(|digest| present.contains(&digest)));
     Ok(seen)
 }
 
-async fn take_in(decoded: &mut Decoded, batch: Decoded, references: &References, found: &Option<Found>) {
-    show(found, || assemble::preview_dangling(references, &batch)).await;
-    decoded.merge(batch);
+async fn take_in(seen: &mut Seen, batch: Decoded, found: &Option<Found>) {
+    show(found, || assemble::preview_dangling(seen, &batch)).await;
+    seen.decoded.merge(batch);
 }
 
 async fn show(found: &Option<Found>, rows: impl FnOnce() -> Vec<CacheIndex>) {
@@ -195,6 +232,59 @@ async fn fetch(store: &Arc<dyn Store>, decoded: &mut Decoded, wanted: Vec<Digest
     for digest in long {
         progress.check()?;
         take(decoded, digest, store.read(&digest, document::LIMIT).await).await?;
+    }
+    Ok(())
+}
+
+/// Reads documents by name, where only that leads to them.
+async fn fetch_named(
+    store: &Arc<dyn Store>,
+    seen: &mut Seen,
+    names: Vec<(Reference, bool)>,
+    progress: &Progress,
+) -> Result<()> {
+    let mut long = Vec::new();
+    let mut reads = futures::stream::iter(names)
+        .map(|(reference, past)| async move {
+            let read = store.document(&reference, DOCUMENT_LIMIT).await;
+            (reference, past, read)
+        })
+        .buffer_unordered(PARALLEL);
+    while let Some((reference, past, read)) = reads.next().await {
+        progress.check()?;
+        match read {
+            Err(error) if error.kind() == Kind::Invalid => long.push((reference, past)),
+            read => take_named(seen, reference, past, read).await?,
+        }
+    }
+    drop(reads);
+    for (reference, past) in long {
+        progress.check()?;
+        let read = store.document(&reference, document::LIMIT).await;
+        take_named(seen, reference, past, read).await?;
+    }
+    Ok(())
+}
+
+async fn take_named(seen: &mut Seen, reference: Reference, past: bool, read: Result<Bytes>) -> Result<()> {
+    match read {
+        Ok(bytes) => {
+            let (digest, decoded) = blocking(move || {
+                let digest = Digest::of(&bytes);
+                Ok((digest, Decoded::read(&[(digest, bytes)])))
+            })
+            .await?;
+            seen.decoded.merge(decoded);
+            seen.named.push(Named { reference, digest, past, unread: None });
+        }
+        Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+        // It was listed a moment ago, so a build took it away or the list is old; of the past nothing is promised.
+        Err(error) if error.kind() == Kind::NotFound => seen.changed |= !past,
+        Err(error) => {
+            let known_by = (&reference.name, &reference.version, past);
+            let digest = Digest::of(format!("{known_by:?}").as_bytes());
+            seen.named.push(Named { reference, digest, past, unread: Some(error) });
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Blobs of a location and who needs them: what is live, dangling, orphan, missing, shared or of a wrong size. Pure.
 
 use super::decode::Decoded;
+use crate::model::cache::Form;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{Blob, CacheIndex, Reached, Role, State, Usage};
@@ -17,7 +18,9 @@ pub struct Table {
 
 impl Table {
     /// The blobs that were listed, of which nothing is known yet to need any.
-    pub fn new(entries: &[BlobEntry], listed: bool, decoded: &Decoded) -> Self {
+    /// While some versions are `unread`, what no other needs may be theirs.
+    pub fn new(entries: &[BlobEntry], listed: bool, unread: bool, decoded: &Decoded) -> Self {
+        let unreached = if unread { State::Unknown } else { State::Orphan };
         let blobs: Vec<Blob> = entries
             .iter()
             .map(|entry| Blob {
@@ -26,7 +29,7 @@ impl Table {
                 declared: None,
                 modified: entry.modified,
                 role: Role::Unknown,
-                state: State::Orphan,
+                state: unreached,
                 referrers: 0,
             })
             .collect();
@@ -90,7 +93,7 @@ impl Table {
         }
         if let Some(&at) = self.at.get(&index.digest) {
             let blob = &self.blobs[at];
-            index.modified = blob.modified;
+            index.modified = index.modified.or(blob.modified);
             // One that could not be decoded takes its room all the same.
             if index.manifest_bytes == 0 {
                 index.manifest_bytes = blob.size.unwrap_or(0);
@@ -111,7 +114,9 @@ impl Table {
 /// The length that something else says a blob has. An index tells nothing of its own.
 fn claim(index: &CacheIndex, reached: &Reached) -> Option<u64> {
     let own = reached.digest == index.digest && reached.size == index.manifest_bytes;
-    (!own).then_some(reached.size)
+    // A bare config that does not say how long a layer is says nothing that could be wrong.
+    let silent = index.form == Some(Form::Config) && reached.size == 0;
+    (!own && !silent).then_some(reached.size)
 }
 
 /// Adds blobs up by state.
@@ -126,6 +131,7 @@ pub fn usage(blobs: &[Blob], indexes: usize) -> Usage {
             State::Live => (&mut usage.live_blobs, &mut usage.live_bytes),
             State::Dangling => (&mut usage.dangling_blobs, &mut usage.dangling_bytes),
             State::Orphan | State::Missing => (&mut usage.orphan_blobs, &mut usage.orphan_bytes),
+            State::Unknown => (&mut usage.unknown_blobs, &mut usage.unknown_bytes),
         };
         for (count, sum) in [(blobs, bytes), (&mut usage.blobs, &mut usage.bytes)] {
             *count += 1;

@@ -10,6 +10,7 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::graph::Summary;
 use crate::model::inventory::{CacheIndex, Reached, Role};
+use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,8 +21,16 @@ pub struct Version {
     pub digest: Digest,
     /// Names that lead to it, sorted.
     pub tags: Vec<String>,
+    /// Names that led to it before, sorted.
+    pub formerly: Vec<String>,
     /// Whether the location's own list leads to it.
     pub listed: bool,
+    /// It is a cache config itself, and no blob.
+    pub bare: bool,
+    /// Why it could not be read, if not even its digest is known.
+    pub unread: Option<String>,
+    /// When its name was last written, where the place says it.
+    pub modified: Option<Timestamp>,
     /// Lengths that the location's list gives for it.
     pub sizes: Vec<u64>,
     /// Its cache config, where no other version has the same.
@@ -31,12 +40,17 @@ pub struct Version {
 impl Version {
     /// One that no name leads to.
     pub fn dangling(digest: Digest) -> Self {
-        Self { digest, tags: Vec::new(), listed: false, sizes: Vec::new(), config: None }
-    }
-
-    /// One that the location lists.
-    pub fn listed(digest: Digest) -> Self {
-        Self { listed: true, ..Self::dangling(digest) }
+        Self {
+            digest,
+            tags: Vec::new(),
+            formerly: Vec::new(),
+            listed: false,
+            bare: false,
+            unread: None,
+            modified: None,
+            sizes: Vec::new(),
+            config: None,
+        }
     }
 }
 
@@ -67,7 +81,9 @@ impl<'a> Reader<'a> {
     pub fn new(decoded: &'a Decoded, nested: &'a Nested, mut version: Version) -> Self {
         let index = CacheIndex {
             digest: version.digest,
+            unread: version.unread.is_some(),
             tags: std::mem::take(&mut version.tags),
+            formerly: std::mem::take(&mut version.formerly),
             listed: version.listed,
             form: None,
             manifest_bytes: decoded.manifests.get(&version.digest).map_or(0, |m| m.bytes),
@@ -79,7 +95,7 @@ impl<'a> Reader<'a> {
             exclusive_bytes: 0,
             shared_bytes: 0,
             created: None,
-            modified: None,
+            modified: version.modified,
             findings: Vec::new(),
         };
         Self { decoded, nested, version, index }
@@ -87,6 +103,14 @@ impl<'a> Reader<'a> {
 
     /// Name, form and reach only.
     pub fn preview(mut self) -> CacheIndex {
+        if self.version.bare {
+            if let Some(found) = self.decoded.configs.get(&self.index.digest) {
+                self.index.form = Some(Form::Config);
+                self.index.manifest_bytes = found.bytes;
+                self.index.created = found.config.cache.created();
+            }
+            return self.finish();
+        }
         self.reach_itself();
         if let Some(Envelope::Cache { form, config, layers }) = self.envelope() {
             self.index.form = Some(*form);
@@ -99,6 +123,19 @@ impl<'a> Reader<'a> {
     /// All of it.
     pub fn read(mut self) -> CacheIndex {
         let digest = self.index.digest;
+        if let Some(why) = self.version.unread.take() {
+            self.index.manifest_bytes = self.version.sizes.iter().copied().max().unwrap_or(0);
+            self.index.findings.push(Finding::new(
+                Problem::Unreadable,
+                None,
+                format!("its content can't be read: {why}"),
+            ));
+            return self.finish();
+        }
+        if self.version.bare {
+            self.bare();
+            return self.finish();
+        }
         self.reach_itself();
         match self.envelope() {
             Some(Envelope::Cache { form, config, layers }) => {
@@ -129,6 +166,33 @@ impl<'a> Reader<'a> {
             }
         }
         self.finish()
+    }
+
+    /// A cache config under a name of its own, which says all about its layers itself.
+    fn bare(&mut self) {
+        let digest = self.index.digest;
+        let shared = || self.decoded.configs.get(&digest).cloned();
+        let Some(found) = self.version.config.take().or_else(shared) else {
+            return match self.decoded.role(&digest) {
+                Some(_) => {
+                    self.fault(Problem::Malformed, digest, "it is something else than a cache config".to_owned())
+                }
+                None => self.unread(digest, "cache config"),
+            };
+        };
+        let cache = found.config.cache;
+        self.index.form = Some(Form::Config);
+        self.index.manifest_bytes = found.bytes;
+        self.index.summary = Some(Summary::of(&cache));
+        self.index.created = cache.created();
+        self.index.reach.reserve(cache.layers.len());
+        cache.layers.iter().for_each(|l| self.reach(l.blob, l.size.unwrap_or(0), Role::Layer));
+        let bad = cache.layers.iter().filter(|l| l.size.is_none() || l.diff_id.is_none()).count();
+        if bad > 0 {
+            let message = format!("{bad} layers have no annotations: builds can't import this");
+            self.fault(Problem::Malformed, digest, message);
+        }
+        self.index.cache = Some(Arc::new(cache));
     }
 
     fn envelope(&self) -> Option<&'a Envelope> {

@@ -222,6 +222,7 @@ impl Store for Local {
             list_blobs: true,
             find_dangling: true,
             read_blobs: true,
+            bare_configs: false,
             write: false,
             remove: false,
             hide: false,

@@ -140,6 +140,7 @@ impl Blobs {
             State::Live => "a tag reaches it",
             State::Dangling => "only untagged versions reach it",
             State::Orphan => "nothing reaches it",
+            State::Unknown => "nothing that can be read reaches it, but not all versions can be read",
             State::Missing => "something reaches it, but it is not there",
         };
         lines.push(look.fact("state", vec![look.state(blob.state), Span::raw(format!(" {}", blob.state.name()))]));

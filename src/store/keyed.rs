@@ -1,0 +1,92 @@
+//! Where s3 and azblob keep what: one object a cache config, under its name, and one a blob, under its digest.
+
+use crate::model::digest::Digest;
+use crate::model::location::Location;
+
+/// The beginnings of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Of cache configs; a name follows.
+    pub manifests: String,
+    /// Of blobs; a digest follows.
+    pub blobs: String,
+}
+
+impl Layout {
+    /// As BuildKit has it in s3: options put together as they are.
+    pub fn plain(location: &Location) -> Self {
+        let prefix = location.value("prefix").unwrap_or_default();
+        let under = |key, usual| format!("{prefix}{}", location.value(key).unwrap_or(usual));
+        Self { manifests: under("manifests_prefix", "manifests/"), blobs: under("blobs_prefix", "blobs/") }
+    }
+
+    /// As BuildKit has it in azblob: options joined as a path, without empty, `.` and `..` parts.
+    pub fn joined(location: &Location) -> Self {
+        let under = |key, usual| {
+            let mut parts: Vec<&str> = Vec::new();
+            let all = [location.value("prefix").unwrap_or_default(), location.value(key).unwrap_or(usual)];
+            for part in all.iter().flat_map(|path| path.split('/')) {
+                match part {
+                    "" | "." => {}
+                    ".." => drop(parts.pop()),
+                    part => parts.push(part),
+                }
+            }
+            parts.iter().map(|part| format!("{part}/")).collect()
+        };
+        Self { manifests: under("manifests_prefix", "manifests"), blobs: under("blobs_prefix", "blobs") }
+    }
+
+    /// The key of a cache config.
+    pub fn manifest(&self, name: &str) -> String {
+        format!("{}{name}", self.manifests)
+    }
+
+    /// The key of a blob.
+    pub fn blob(&self, digest: &Digest) -> String {
+        format!("{}{digest}", self.blobs)
+    }
+
+    /// The name under which a cache config is kept; `None` for the key of something else.
+    pub fn name_of<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.manifests).filter(|name| !name.is_empty())
+    }
+
+    /// The blob that is kept under `key`; `None` for the key of something else.
+    pub fn digest_of(&self, key: &str) -> Option<Digest> {
+        key.strip_prefix(&self.blobs)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(make: fn(&Location) -> Layout, options: &str) -> (String, String) {
+        let Layout { manifests, blobs } = make(&format!("type=s3{options}").parse().unwrap());
+        (manifests, blobs)
+    }
+
+    #[test]
+    fn options_are_put_together_as_buildkit_does() {
+        let text = |(a, b): (&str, &str)| (a.to_owned(), b.to_owned());
+        assert_eq!(layout(Layout::plain, ""), text(("manifests/", "blobs/")));
+        assert_eq!(layout(Layout::plain, ",prefix=team,blobs_prefix=b"), text(("teammanifests/", "teamb")));
+        assert_eq!(layout(Layout::joined, ""), text(("manifests/", "blobs/")));
+        assert_eq!(
+            layout(Layout::joined, ",prefix=/team//a/,blobs_prefix=./b"),
+            text(("team/a/manifests/", "team/a/b/"))
+        );
+    }
+
+    #[test]
+    fn keys_lead_back_to_what_they_hold() {
+        let layout = Layout::plain(&"type=s3,prefix=p/".parse().unwrap());
+        let digest = Digest::of(b"x");
+        assert_eq!(layout.digest_of(&layout.blob(&digest)), Some(digest));
+        assert_eq!(layout.name_of(&layout.manifest("a/b")), Some("a/b"));
+        for other in ["p/manifests/", "manifests/a", "p/blobs/a"] {
+            assert_eq!((layout.name_of(other), layout.digest_of(other)), (None, None), "{other}");
+        }
+    }
+}
