@@ -6,7 +6,7 @@
 use cachedeck::model::cache::{Cache, Compression, Form, Layer};
 use cachedeck::model::digest::Digest;
 use cachedeck::model::graph::Summary;
-use cachedeck::model::inventory::{Blob, CacheIndex, Inventory, Reached, Role, State, Usage};
+use cachedeck::model::inventory::{Blob, CacheIndex, Details, Inventory, Reached, Role, State, Usage};
 use cachedeck::model::location::Location;
 use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
 use cachedeck::tui::keys::{Chord, Keymap};
@@ -55,6 +55,8 @@ fn inventory(location: &Location) -> Inventory {
         CacheIndex {
             digest: digest(number),
             tags: if number.is_multiple_of(3) { vec![format!("branch/feature-{number}")] } else { Vec::new() },
+            unread: false,
+            formerly: Vec::new(),
             listed: number.is_multiple_of(3),
             form: Some(Form::ImageManifest),
             manifest_bytes: 512,
@@ -87,6 +89,7 @@ fn inventory(location: &Location) -> Inventory {
         usage: Usage { blobs: ROWS + 100, bytes: ROWS * 50_000, indexes: ROWS, ..Usage::default() },
         blobs,
         leftovers: Vec::new(),
+        details: Details::default(),
         warnings: Vec::new(),
         complete: true,
     }
