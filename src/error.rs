@@ -98,6 +98,11 @@ impl Error {
         Self::new(Kind::NotFound, what)
     }
 
+    /// A backend, by its type, can't do or give something.
+    pub fn unsupported(backend: &str, what: impl fmt::Display) -> Self {
+        Self::new(Kind::Unsupported, format!("not supported by {backend}: {what}"))
+    }
+
     /// The user stopped the job.
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, "stopped")

@@ -7,7 +7,7 @@ use super::usage;
 use crate::error::{Error, Kind, Result};
 use crate::model::cache::Cache;
 use crate::model::digest::DigestPrefix;
-use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::inventory::{CacheIndex, Inventory, Need};
 use crate::model::location::Location;
 use clap::Args;
 
@@ -56,6 +56,7 @@ impl VersionArgs {
             location = location.asking_for(tag);
         }
         let loaded = session.load(&location)?;
+        loaded.inventory.require(Need::Caches).map_err(|error| Stop::at(&location, error))?;
         let found = match &self.digest {
             Some(prefix) => beginning(&loaded.inventory, prefix),
             None => loaded.inventory.selected(),
@@ -88,6 +89,11 @@ impl Chosen {
         &self.loaded.inventory.location
     }
 
+    /// An error if the place does not give what is needed.
+    pub(super) fn need(&self, need: Need) -> Outcome<()> {
+        self.loaded.inventory.require(need).map_err(|error| Stop::at(self.location(), error))
+    }
+
     /// A list about it alone.
     pub(super) fn section<T>(&self, items: Vec<T>) -> Section<'_, T> {
         let inventory = &self.loaded.inventory;
@@ -100,6 +106,9 @@ impl Chosen {
         let index = self.index();
         if let Some(cache) = &index.cache {
             return Ok(cache);
+        }
+        if index.unread {
+            self.need(Need::Contents)?;
         }
         let name = index.name().map_or_else(|| index.digest.short(), str::to_owned);
         let error = match index.findings.first() {

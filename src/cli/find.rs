@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::files::{Entry, EntryKind, mode_string};
 use crate::model::filter::{Field, FieldKind, Row, Value};
-use crate::model::inventory::CacheIndex;
+use crate::model::inventory::{CacheIndex, Need};
 use crate::model::units::{count, thousands};
 use crate::ops::find::{Found, Pattern, Report, find};
 use crate::ops::names::StepNames;
@@ -108,7 +108,9 @@ fn is_whole(found: &[Found], report: &Report) -> bool {
 impl Find {
     fn search(&self, session: &mut Session, loaded: &Loaded) -> Result<(Vec<Found>, Report)> {
         let inventory = &loaded.inventory;
-        let asked = ["tag", "digest"].iter().any(|key| inventory.location.value(key).is_some());
+        inventory.require(Need::Caches)?;
+        inventory.require(Need::Contents)?;
+        let asked = inventory.location.asked_name().is_some() || inventory.location.asked_digest()?.is_some();
         let indexes: Vec<&CacheIndex> =
             if asked { vec![inventory.selected()?] } else { inventory.indexes.iter().collect() };
         let progress = Progress::new();

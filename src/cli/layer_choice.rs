@@ -7,7 +7,7 @@ use super::usage;
 use crate::error::{Error, Result};
 use crate::model::cache::Cache;
 use crate::model::digest::{Digest, DigestPrefix};
-use crate::model::inventory::{Inventory, Role, State};
+use crate::model::inventory::{Inventory, Need, Role, State};
 use crate::model::text;
 use crate::ops::files::LayerFiles;
 use clap::Args;
@@ -69,11 +69,14 @@ impl LayerChoice {
         let (loaded, found) = match &self.layer {
             LayerName::Number(number) => {
                 let chosen = self.version.load(session, location)?;
+                chosen.need(Need::Contents)?;
                 let found = numbered(chosen.cache()?, *number);
                 (chosen.loaded, found)
             }
             LayerName::Digest(prefix) => {
                 let loaded = session.load(&location)?;
+                let needed = [Need::Caches, Need::Contents].into_iter().try_for_each(|n| loaded.inventory.require(n));
+                needed.map_err(|error| Stop::at(&location, error))?;
                 let found = beginning(&loaded.inventory, prefix);
                 (loaded, found)
             }

@@ -5,8 +5,10 @@ use super::choice::{Choice, Chosen};
 use super::failure::{Exit, Outcome, Stop};
 use super::session::{Needs, Session};
 use crate::error::{Error, Kind};
+use crate::model::cache::Form;
 use crate::model::digest::Digest;
 use crate::model::text;
+use crate::ops::load;
 use crate::progress::Progress;
 use clap::Parser;
 use std::path::{Path, PathBuf};
@@ -40,9 +42,15 @@ impl Command for Raw {
 
     fn run(self, session: &mut Session) -> Outcome {
         let chosen = self.choice.load(session)?;
-        let digest = self.digest(&chosen)?;
-        let progress = Progress::new();
-        let read = session.jobs.run("reading", &progress, chosen.loaded.store.read(&digest, LIMIT));
+        let config = self.config(&chosen)?;
+        let (progress, store) = (Progress::new(), &chosen.loaded.store);
+        let work = async {
+            match config {
+                Some(digest) => store.read(&digest, LIMIT).await,
+                None => load::manifest(store, chosen.index(), LIMIT).await,
+            }
+        };
+        let read = session.jobs.run("reading", &progress, work);
         let bytes = read.map_err(|error| Stop::at(chosen.location(), error))?;
         if !session.out.terminal {
             session.out.raw(&bytes)?;
@@ -60,12 +68,13 @@ impl Command for Raw {
 }
 
 impl Raw {
-    fn digest(&self, chosen: &Chosen) -> Outcome<Digest> {
+    /// The config to print; `None` for the manifest, which in some places is the config itself.
+    fn config(&self, chosen: &Chosen) -> Outcome<Option<Digest>> {
         let index = chosen.index();
-        if self.config.as_deref() != Some(Path::new(NO_FILE)) {
-            return Ok(index.digest);
+        if self.config.as_deref() != Some(Path::new(NO_FILE)) || index.form == Some(Form::Config) {
+            return Ok(None);
         }
-        index.config.ok_or_else(|| {
+        index.config.map(Some).ok_or_else(|| {
             let error = Error::new(Kind::Unsupported, format!("{} has no config of its own", index.digest.short()));
             let error = error.with_hint("an index of images has one for each platform: `cachedeck raw` shows which");
             Stop::at(chosen.location(), error)

@@ -236,9 +236,20 @@ pub struct Usage {
     pub indexes: u64,
 }
 
+/// What looking closer needs of a place, and not every place gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Versions of caches.
+    Caches,
+    /// What blobs hold.
+    Contents,
+}
+
 /// What only some sorts of places have to tell.
 #[derive(Clone, Debug, Default)]
 pub struct Details {
+    /// What can't be had from this place, and why not, in half a sentence.
+    pub lacks: Vec<(Need, String)>,
     /// What holds for the whole place and deserves to be seen all the time, in a few words each: `insecure`.
     pub notes: Vec<String>,
 }
@@ -301,6 +312,17 @@ impl Inventory {
             };
             Error::not_found(what).with_hint(hint)
         })
+    }
+
+    /// Why the place does not give what is needed, if it does not.
+    pub fn lacks(&self, need: Need) -> Option<&str> {
+        self.details.lacks.iter().find(|(what, _)| *what == need).map(|(_, why)| why.as_str())
+    }
+
+    /// [`crate::error::Kind::Unsupported`], and why, if the place does not give what is needed.
+    pub fn require(&self, need: Need) -> Result<()> {
+        let refuse = |why| Err(Error::unsupported(self.location.kind(), why));
+        self.lacks(need).map_or(Ok(()), refuse)
     }
 
     /// The version with this digest.

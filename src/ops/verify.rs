@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
-use crate::model::inventory::{Blob, Inventory, State};
+use crate::model::inventory::{Blob, Inventory, Role, State};
 use crate::progress::Progress;
 use crate::store::Store;
 use futures::StreamExt as _;
@@ -42,6 +42,9 @@ pub struct Report {
     pub hashed_bytes: u64,
 }
 
+/// Blobs asked for at a time.
+const ASKED_AT_ONCE: usize = 32;
+
 /// Blobs that one task hashes in a row: small enough to share work evenly, large enough that small blobs cost little.
 const BATCH: usize = 64;
 
@@ -63,8 +66,7 @@ pub async fn verify(
         findings.extend(index.findings.iter().filter(|f| f.problem != Problem::WrongSize).cloned());
     }
     for leftover in &inventory.leftovers {
-        let message =
-            format!("ingest/{} is an upload of {} bytes that has not finished", leftover.name, leftover.bytes);
+        let message = format!("upload {} of {} bytes has not finished", leftover.name, leftover.bytes);
         findings.push(Finding::new(Problem::Leftover, None, message));
     }
     for blob in &inventory.blobs {
@@ -75,6 +77,9 @@ pub async fn verify(
             let message = format!("blob {} has {is} bytes, but manifests say {should}", blob.digest);
             findings.push(Finding::new(Problem::WrongSize, Some(blob.digest), message));
         }
+    }
+    if !store.capabilities().list_blobs && store.capabilities().read_blobs {
+        findings.extend(ask(store, inventory, level, progress).await?);
     }
     let mut hashed_bytes = 0;
     if level == Level::Digest {
@@ -111,6 +116,40 @@ pub async fn verify(
     });
     findings.dedup();
     Ok(Report { findings, blobs: inventory.blobs.len() as u64, hashed_bytes })
+}
+
+/// Asks for each blob by itself, where none could be listed: so far they are only said to be there.
+async fn ask(store: &Arc<dyn Store>, inventory: &Inventory, level: Level, progress: &Progress) -> Result<Vec<Finding>> {
+    let claimed = inventory.blobs.iter().filter(|blob| blob.state != State::Missing && blob.role != Role::Manifest);
+    // Owned, as for `measure`.
+    let claimed: Vec<Blob> = claimed.cloned().collect();
+    let mut asked = futures::stream::iter(claimed)
+        .map(|blob| async move {
+            let there = store.stat(&blob.digest).await;
+            (blob, there)
+        })
+        .buffer_unordered(ASKED_AT_ONCE);
+    let mut findings = Vec::new();
+    while let Some((blob, there)) = asked.next().await {
+        progress.check()?;
+        let digest = Some(blob.digest);
+        match there {
+            Ok(entry) if level >= Level::Size && blob.size.is_some_and(|says| says != entry.size) => {
+                let message = format!(
+                    "blob {} has {} bytes, but manifests say {}",
+                    blob.digest,
+                    entry.size,
+                    blob.size.unwrap_or(0)
+                );
+                findings.push(Finding::new(Problem::WrongSize, digest, message));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::NotFound => findings.push(missing(inventory, &blob)),
+            Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+            Err(error) => findings.push(Finding::new(Problem::Unreadable, digest, error.to_string())),
+        }
+    }
+    Ok(findings)
 }
 
 type Measurements = Vec<(Digest, Result<crate::store::Measured>)>;

@@ -17,15 +17,18 @@ mod keyed;
 mod local;
 pub mod memory;
 
-use crate::error::{Error, Kind, Result};
+#[cfg(doc)]
+use crate::error::Kind;
+use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
-use crate::model::inventory::{Details, Leftover};
+use crate::model::inventory::{Details, Leftover, Need};
 use crate::model::location::Location;
 use crate::model::usage::UsageRecord;
 use crate::progress::Progress;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use sha2::Digest as _;
 use std::collections::HashSet;
@@ -157,6 +160,9 @@ pub enum Expected {
 /// envelope names it.
 pub const DOCUMENT_LIMIT: u64 = 4 << 20;
 
+/// Blobs that [`Store::measure`] reads at a time, unless a backend knows better.
+const MEASURED_AT_ONCE: usize = 4;
+
 /// One place where caches live.
 ///
 /// Contract, for all methods: lists are sorted as said; a dropped future leaves nothing half-written; a blob or
@@ -177,6 +183,18 @@ pub trait Store: Send + Sync {
     /// with the name it had. [`Store::document`] reads them.
     async fn past(&self) -> Result<References> {
         Ok(References::default())
+    }
+
+    /// Why this place does not give what is needed; `None` where it does.
+    fn lacks(&self, need: Need) -> Option<String> {
+        let claims = self.capabilities();
+        let (given, why) = match need {
+            Need::Caches => {
+                (claims.list_blobs || claims.read_blobs || claims.bare_configs, "it keeps no cache indexes")
+            }
+            Need::Contents => (claims.read_blobs, "what blobs hold can't be read there"),
+        };
+        (!given).then(|| why.to_owned())
     }
 
     /// What only this sort of place has to tell: a builder's records, a quota.
@@ -224,20 +242,19 @@ pub trait Store: Send + Sync {
     /// Length and digest of each of `digests`, in their order. Adds each, readable or not, and the bytes read, to
     /// `progress`; once that is cancelled the rest are [`Kind::Cancelled`].
     async fn measure(&self, digests: &[Digest], progress: &Progress) -> Vec<Result<Measured>> {
-        let mut measured = Vec::with_capacity(digests.len());
-        for digest in digests {
+        let measure = |digest: Digest| async move {
             if progress.is_cancelled() {
-                measured.push(Err(Error::cancelled()));
-                continue;
+                return Err(Error::cancelled());
             }
-            let read = match self.open(digest).await {
-                Ok(reader) => hash(digest, reader, progress).await,
+            let read = match self.open(&digest).await {
+                Ok(reader) => hash(&digest, reader, progress).await,
                 Err(error) => Err(error),
             };
             progress.add(u64::from(!progress.is_cancelled()), 0);
-            measured.push(read);
-        }
-        measured
+            read
+        };
+        // Several at a time, for the way to a server is long.
+        futures::stream::iter(digests.to_vec().into_iter().map(measure)).buffered(MEASURED_AT_ONCE).collect().await
     }
 
     /// The builder's own records, sorted by id.
@@ -279,7 +296,7 @@ pub trait Store: Send + Sync {
 
     /// The error for what this backend can't do.
     fn unsupported(&self, what: &str) -> Error {
-        Error::new(Kind::Unsupported, format!("not supported by {}: {what}", self.location().kind()))
+        Error::unsupported(self.location().kind(), what)
     }
 }
 

@@ -252,7 +252,17 @@ impl App {
         }
     }
 
+    /// Why the place does not give what `action` needs, if it does not.
+    fn refused(&self, action: Action) -> Option<String> {
+        let need = action.need(self.top().view())?;
+        let place = self.shared.places.get(self.top().place()?)?;
+        place.inventory.as_ref()?.require(need).err().map(|error| error.to_string())
+    }
+
     fn act(&mut self, action: Action) {
+        if let Some(why) = self.refused(action) {
+            return self.say(Tone::Note, text::safe(&why).into_owned());
+        }
         match action {
             Action::Quit => self.effects.push(Effect::Quit),
             Action::Back if self.stack.len() == 1 => self.effects.push(Effect::Quit),

@@ -8,6 +8,7 @@ pub use press::{Chord, Press};
 pub use table::{BINDINGS, Binding};
 
 use crate::error::{Error, Result};
+use crate::model::inventory::Need;
 use std::collections::BTreeMap;
 
 /// What the user sees and where the keys go: a screen, or the tab or pane of it that has the focus.
@@ -186,6 +187,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// What it needs of the place it is about, in `view`.
+    pub fn need(self, view: View) -> Option<Need> {
+        match (self, view) {
+            (Action::FindFile, _) | (Action::Open, View::Layers) => Some(Need::Contents),
+            (Action::Diff | Action::SetBase, _) | (Action::Open, View::Indexes) => Some(Need::Caches),
+            _ => None,
+        }
+    }
+
     /// How many rows a moving action goes down, where `page` rows fit on the screen; `None` if it moves nothing.
     pub fn distance(self, page: usize) -> Option<isize> {
         let page = page as isize;

@@ -4,6 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::location::Location;
 use crate::model::text;
 use crate::ops::files::{LayerFiles, Pick, extract, merge};
 use crate::ops::{find, load, verify};
@@ -16,10 +17,11 @@ use crate::tui::json::Tree;
 use crate::tui::screen::Work;
 use crate::tui::shared::{Job, Target, Tone, error_line};
 use crate::tui::terminal::Terminal;
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 
@@ -31,25 +33,29 @@ const DOCUMENT: u64 = 64 << 20;
 /// Where jobs report to.
 pub struct Runtime {
     sender: mpsc::Sender<Message>,
+    stores: Stores,
 }
+
+/// Places as their last load opened them, so that other jobs have its connections and tokens.
+type Stores = Arc<Mutex<HashMap<String, Arc<dyn Store>>>>;
 
 impl Runtime {
     /// A runtime and the end its reports come out of.
     pub fn new() -> (Runtime, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(REPORTS);
-        (Runtime { sender }, receiver)
+        (Runtime { sender, stores: Stores::default() }, receiver)
     }
 
     /// Starts `job`. It stops soon after its progress is cancelled, and reports exactly one end.
     pub fn start(&self, job: Job, order: Order) {
-        let sender = self.sender.clone();
+        let (sender, stores) = (self.sender.clone(), self.stores.clone());
         tokio::spawn(async move {
             let (id, progress) = (job.id, job.progress.clone());
             // A task of its own, so that a panic in it is a failure of the job and no more.
             let work = tokio::spawn({
                 let (sender, progress) = (sender.clone(), progress.clone());
                 // Cancelling takes effect even where the work itself does not look.
-                async move { progress.token().run_until_cancelled(run(job, order, sender)).await }
+                async move { progress.token().run_until_cancelled(run(job, order, sender, stores)).await }
             });
             let report = match work.await {
                 Ok(Some(Ok(report))) => report,
@@ -65,9 +71,10 @@ impl Runtime {
     }
 }
 
-async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Report> {
+async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>, stores: Stores) -> Result<Report> {
     let Order { location, work, inventory } = order;
-    let open = move || catalog::open(&location);
+    let again = matches!(work, Work::Load);
+    let open = move || open(&location, &stores, again);
     match work {
         Work::Load => {
             let store = open()?;
@@ -94,7 +101,7 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Re
         }
         Work::Raw { digest, config } => {
             let target = Target { place: job.place, digest };
-            Ok(match raw(&open()?, digest, config).await {
+            Ok(match raw(&open()?, digest, config, inventory).await {
                 Ok(tree) => Report::Raw(target, Box::new(tree)),
                 Err(error) if error.kind() == Kind::Cancelled => return Err(error),
                 Err(error) => Report::NoRaw(target, error),
@@ -157,6 +164,19 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>) -> Result<Re
             Ok(Report::Saved(path, bytes))
         }
     }
+}
+
+/// The place at `location`, opened `again` even if it is already: there may be another by now.
+fn open(location: &Location, stores: &Stores, again: bool) -> Result<Arc<dyn Store>> {
+    // Whole between any two statements, so a panic elsewhere leaves it usable.
+    let lock = || stores.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = location.reveal();
+    if let Some(store) = lock().get(&key).filter(|_| !again) {
+        return Ok(store.clone());
+    }
+    let store = catalog::open(location)?;
+    lock().insert(key, store.clone());
+    Ok(store)
 }
 
 /// Lists one layer as it is read, or merges a chain of them.
@@ -241,8 +261,17 @@ impl Text {
     }
 }
 
-async fn raw(store: &Arc<dyn Store>, digest: Digest, config: Option<Digest>) -> Result<Tree> {
-    let manifest = store.read(&digest, DOCUMENT).await?;
+async fn raw(
+    store: &Arc<dyn Store>,
+    digest: Digest,
+    config: Option<Digest>,
+    inventory: Option<Arc<Inventory>>,
+) -> Result<Tree> {
+    let index = inventory.as_ref().and_then(|inventory| inventory.version(&digest));
+    let manifest = match index {
+        Some(index) => load::manifest(store, index, DOCUMENT).await?,
+        None => store.read(&digest, DOCUMENT).await?,
+    };
     let config = match config {
         Some(config) => Some((config, store.read(&config, DOCUMENT).await)),
         None => None,

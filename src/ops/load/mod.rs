@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::document;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
-use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::inventory::{CacheIndex, Inventory, Need};
 use crate::progress::Progress;
 use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque, Reference, References, Store};
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Op
             let (location, names) = (store.location().clone(), references.clone());
             let mut inventory = blocking(move || Ok(assemble::inventory(location, names.findings, seen))).await?;
             inventory.details = store.details().await?;
+            let lacks = [Need::Caches, Need::Contents].map(|need| store.lacks(need).map(|why| (need, why)));
+            inventory.details.lacks.extend(lacks.into_iter().flatten());
             if !changed && !has_moved(store, &inventory).await {
                 return Ok(inventory);
             }
@@ -68,6 +70,29 @@ pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Op
         references = now.unwrap_or(references);
     }
     Err(Error::new(Kind::Internal, "reading a location ended without a result"))
+}
+
+/// The manifest of `index` as it is written, or its bare config: at most `limit` bytes.
+///
+/// [`Kind::Stale`] if its name leads elsewhere by now, and nothing else leads to it.
+pub async fn manifest(store: &Arc<dyn Store>, index: &CacheIndex, limit: u64) -> Result<Bytes> {
+    if !store.capabilities().bare_configs {
+        return store.read(&index.digest, limit).await;
+    }
+    let names = |mut all: Vec<Reference>, names: &[String]| {
+        all.retain(|reference| names.contains(&reference.name));
+        all
+    };
+    let mut candidates = names(store.references().await?.items, &index.tags);
+    candidates.extend(names(store.past().await?.items, &index.formerly));
+    for reference in candidates {
+        let bytes = store.document(&reference, limit).await?;
+        if Digest::of(&bytes) == index.digest {
+            return Ok(bytes);
+        }
+    }
+    let name = index.tags.iter().chain(&index.formerly).next().map_or("it", String::as_str);
+    Err(Error::new(Kind::Stale, format!("{name} leads to another version by now")).with_hint("look again"))
 }
 
 /// Whether what was missing when blobs were listed is there by now, or what needs it is gone. A build writes layers before

@@ -2,6 +2,7 @@
 
 use super::boxes::Modal;
 use super::{App, BEAT, PATIENCE};
+use crate::model::text;
 use crate::tui::keys::Action;
 use crate::tui::screen::{Canvas, Look, bytes, count, thousands};
 use crate::tui::screens::version_name;
@@ -93,6 +94,10 @@ impl App {
         if let Some(base) = self.shared.base.and_then(|base| self.shared.index(base)).filter(|_| !narrow) {
             badges.push(Span::styled(format!("base {}", version_name(base)), theme.pinned));
         }
+        let inventory = self.top().place().and_then(|place| self.shared.places.get(place)?.inventory.as_ref());
+        for note in inventory.iter().flat_map(|inventory| &inventory.details.notes) {
+            badges.push(Span::styled(text::safe(note).into_owned(), theme.finding));
+        }
         // Nothing in here can change a cache.
         badges.push(Span::styled("RO", theme.badge));
         if area.width >= 60 {
@@ -133,13 +138,13 @@ impl App {
                 _ => self.top().word(action).unwrap_or(word),
             };
             let word = word.to_owned();
-            (!word.is_empty()).then_some(Hint { key, word })
+            (!word.is_empty()).then_some(Hint { key, word, off: self.refused(action).is_some() })
         };
         let words = || self.keymap.bindings(view).filter(|b| !b.word.is_empty() && b.action != Action::Help);
         let first = words().filter(|b| !LAST.contains(&b.action));
         let last = words().filter(|b| LAST.contains(&b.action));
         let hints = first.chain(last).filter_map(|b| hint(b.action, b.word)).collect();
-        let help = hint(Action::Help, "help").unwrap_or(Hint { key: ":".into(), word: "palette".into() });
+        let help = hint(Action::Help, "help").unwrap_or(Hint { key: ":".into(), word: "palette".into(), off: false });
         (hints, help)
     }
 

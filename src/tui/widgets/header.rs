@@ -52,6 +52,8 @@ pub struct Hint {
     pub key: String,
     /// What it does, in a word.
     pub word: String,
+    /// Whether it does nothing here, for the place does not give what it needs.
+    pub off: bool,
 }
 
 /// As many hints as fit, in order; `help` last of all and always.
@@ -69,7 +71,8 @@ pub fn footer(hints: &[Hint], help: &Hint, area: Rect, buffer: &mut Buffer, them
 
 fn put(hint: &Hint, x: u16, area: Rect, buffer: &mut Buffer, theme: &Theme) -> u16 {
     let room = |x: u16| usize::from(area.right().saturating_sub(x));
-    let x = buffer.set_stringn(x, area.y, &hint.key, room(x), theme.text.patch(theme.key)).0;
+    let key = if hint.off { theme.dim } else { theme.key };
+    let x = buffer.set_stringn(x, area.y, &hint.key, room(x), theme.text.patch(key)).0;
     buffer.set_stringn(x + 1, area.y, &hint.word, room(x + 1), theme.text.patch(theme.dim)).0
 }
 
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_footer_keeps_help() {
-        let hint = |key: &str, word: &str| Hint { key: key.into(), word: word.into() };
+        let hint = |key: &str, word: &str| Hint { key: key.into(), word: word.into(), off: false };
         let hints = [hint("enter", "open"), hint("space", "mark"), hint("/", "filter")];
         let at = |width| line(width, |area, ink| footer(&hints, &hint("?", "help"), area, ink.buffer, ink.theme));
         assert_eq!(at(42).trim_end(), " enter open  space mark  / filter  ? help");
