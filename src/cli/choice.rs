@@ -110,7 +110,7 @@ impl Chosen {
         if index.unread {
             self.need(Need::Contents)?;
         }
-        let name = index.name().map_or_else(|| index.digest.short(), str::to_owned);
+        let name = index.name().map_or_else(|| index.short(), str::to_owned);
         let error = match index.findings.first() {
             Some(finding) => Error::corrupt(format!("the cache {name} can't be read: {}", finding.message))
                 .with_hint(finding.remedy.clone().unwrap_or_else(|| "`cachedeck verify` tells more".to_owned())),

@@ -132,7 +132,7 @@ impl Diff {
         for (name, (location, index)) in [("before", before), ("after", after)] {
             facts.insert(
                 name.to_owned(),
-                json!({"location": json!(Place(location)), "digest": index.digest, "tags": index.tags}),
+                json!({"location": json!(Place(location)), "digest": index.known_digest(), "tags": index.tags}),
             );
         }
         facts.insert("added_bytes".to_owned(), differences.added_bytes.into());
@@ -156,7 +156,7 @@ impl Diff {
 
 /// Which versions these are; where they are only if that is not one place.
 fn between(before: Side<'_>, after: Side<'_>) -> String {
-    let name = |(_, index): Side<'_>| index.name().map_or_else(|| index.digest.short(), str::to_owned);
+    let name = |(_, index): Side<'_>| index.name().map_or_else(|| index.short(), str::to_owned);
     let title = |(location, _): Side<'_>| location.title();
     match title(before) == title(after) {
         true => format!("{} -> {} in {}", name(before), name(after), title(after)),

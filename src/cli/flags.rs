@@ -37,7 +37,7 @@ impl Command for Flags {
         let chosen = self.choice.load(session)?;
         let at = |error| Stop::at(chosen.location(), error);
         let index = chosen.index();
-        let from = chosen.location().cache_from(Some(index.digest), None).map_err(at)?;
+        let from = chosen.location().cache_from(index.known_digest(), index.name()).map_err(at)?;
         let to = cache_to(&chosen);
         if !index.is_sound() {
             let words = "blobs of this version are missing or damaged: a build that needs them fails";
@@ -46,7 +46,7 @@ impl Command for Flags {
         match session.out.format {
             Format::Json | Format::Jsonl => session.out.json(&json!({
                 "schema": "cachedeck.flags/1",
-                "digest": index.digest,
+                "digest": index.known_digest(),
                 "tags": index.tags,
                 "sound": index.is_sound(),
                 "cache_from": from,

@@ -58,7 +58,7 @@ impl Command for Graph {
         let steps: Vec<_> = cache.layers.iter().map(|layer| names.of(layer)).collect();
         let title = match index.name() {
             Some(tag) => format!("{} {tag}", chosen.location().title()),
-            None => format!("{} {}", chosen.location().title(), index.digest.short()),
+            None => format!("{} {}", chosen.location().title(), index.short()),
         };
         let subject = Subject { title: &title, cache, steps: &steps, missing: &index.missing };
         let mut options = Options::of(format);

@@ -112,7 +112,7 @@ impl<'a> Detail<'a> {
             platforms: layers.iter().filter_map(|l| l.platform.as_deref()).collect(),
             largest,
             absent,
-            cache_from: chosen.location().cache_from(Some(index.digest), None).ok(),
+            cache_from: chosen.location().cache_from(index.known_digest(), index.name()).ok(),
         }
     }
 
@@ -140,7 +140,7 @@ impl<'a> Detail<'a> {
         let size = |bytes: u64| Bytes(bytes).show(out.look.sizes);
         let mut facts: Vec<(&'static str, String)> = vec![
             ("location", self.place.clone()),
-            ("digest", index.digest.to_string()),
+            ("digest", index.known_digest().map_or("not known".to_owned(), |digest| digest.to_string())),
             ("tags", if index.tags.is_empty() { "none".to_owned() } else { index.tags.join(", ") }),
             ("state", state(index)),
             ("form", index.form.map_or("unknown", Form::name).to_owned()),
@@ -161,7 +161,7 @@ impl<'a> Detail<'a> {
         let (own, shared) = (size(index.exclusive_bytes), size(index.shared_bytes));
         facts.push(("on disk", format!("{own} that only this version needs, {shared} shared with others")));
         if let Some(Version { added_bytes, previous: Some(previous), .. }) = self.version {
-            let name = previous.name().map_or_else(|| previous.digest.short(), str::to_owned);
+            let name = previous.name().map_or_else(|| previous.short(), str::to_owned);
             facts.push(("added", format!("{} that no older version has; the one before is {name}", size(added_bytes))));
         }
         if let Some(summary) = &index.summary {

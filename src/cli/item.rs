@@ -70,7 +70,7 @@ impl Serialize for IndexItem<'_> {
         let index = self.0.index;
         let summary = index.summary.as_ref();
         Fields {
-            digest: (!index.unread).then_some(index.digest),
+            digest: index.known_digest(),
             tags: &index.tags,
             form: index.form,
             mode: summary.map(|s| s.mode),
@@ -115,7 +115,7 @@ impl Item for IndexItem<'_> {
         }
         vec![
             Column::words("TAG", tags).cut_middle().field("tags"),
-            Column::words("DIGEST", |i: &Self| Cell::digest(i.0.index.digest)),
+            Column::words("DIGEST", |i: &Self| Cell::digest(i.0.index.known_digest())),
             Column::words("STATE", |i: &Self| condition(i.0.index)),
             Column::words("FORM", |i: &Self| Cell::known(i.0.index.form.map(Form::name))).drop(3),
             Column::words("MODE", |i: &Self| Cell::known(i.0.index.summary.map(|s| s.mode.name()))).drop(4),

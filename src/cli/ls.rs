@@ -67,7 +67,7 @@ fn damage(session: &Session, many: &Many) {
     let all = many.loaded.iter().flat_map(|loaded| &loaded.inventory.indexes);
     let mut damaged = all.filter(|index| !index.is_sound());
     for index in damaged.by_ref().take(MOST) {
-        let name = index.name().map_or_else(|| index.digest.short(), str::to_owned);
+        let name = index.name().map_or_else(|| index.short(), str::to_owned);
         let worst = index.findings.iter().max_by_key(|finding| finding.severity);
         let what = match (index.missing.len(), worst) {
             (0, Some(finding)) => finding.message.clone(),

@@ -75,7 +75,7 @@ impl Raw {
             return Ok(None);
         }
         index.config.map(Some).ok_or_else(|| {
-            let error = Error::new(Kind::Unsupported, format!("{} has no config of its own", index.digest.short()));
+            let error = Error::new(Kind::Unsupported, format!("{} has no config of its own", index.short()));
             let error = error.with_hint("an index of images has one for each platform: `cachedeck raw` shows which");
             Stop::at(chosen.location(), error)
         })

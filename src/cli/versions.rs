@@ -65,7 +65,7 @@ impl Command for Versions {
 fn example(many: &Many) -> Option<String> {
     let versions =
         many.loaded.iter().flat_map(|loaded| history(&loaded.inventory).into_iter().map(move |v| (loaded, v)));
-    let mut dangling = versions.filter(|(_, version)| version.index.condition() == Condition::Dangling);
+    let mut dangling = versions.filter(|(_, v)| v.index.condition() == Condition::Dangling && !v.index.unread);
     let (loaded, version) = dangling.next()?;
     let place = places::typed(&loaded.inventory.location);
     Some(format!("cachedeck flags {} --digest {}", text::shell_quote(&place), version.index.digest.short()))
@@ -85,7 +85,7 @@ impl<'a> VersionItem<'a> {
         let versions = history(inventory).into_iter().map(|version| VersionItem {
             item: IndexItem(IndexRow { index: version.index, kind }),
             version,
-            cache_from: inventory.location.cache_from(Some(version.index.digest), None).ok(),
+            cache_from: inventory.location.cache_from(version.index.known_digest(), version.index.name()).ok(),
         });
         versions.collect()
     }
@@ -95,7 +95,7 @@ impl Serialize for VersionItem<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields<'a> {
-            digest: Digest,
+            digest: Option<Digest>,
             tags: &'a [String],
             dangling: bool,
             state: Condition,
@@ -110,7 +110,7 @@ impl Serialize for VersionItem<'_> {
         }
         let index = self.item.index();
         Fields {
-            digest: index.digest,
+            digest: index.known_digest(),
             tags: &index.tags,
             dangling: index.is_dangling(),
             state: index.condition(),
@@ -142,7 +142,7 @@ impl Item for VersionItem<'_> {
         vec![
             Column::numbers("AGE", |v: &Self| Cell::time(v.item.index().time())).field("time"),
             Column::words("TAG", |v: &Self| tags(&v.item)).cut_middle().field("tags"),
-            Column::words("DIGEST", |v: &Self| Cell::digest(v.item.index().digest)),
+            Column::words("DIGEST", |v: &Self| Cell::digest(v.item.index().known_digest())),
             Column::words("STATE", |v: &Self| condition(v.item.index())).drop(2),
             Column::numbers("SIZE", |v: &Self| Cell::size(v.item.index().summary.map(|s| s.max_bytes)))
                 .field("max_bytes"),

@@ -86,6 +86,16 @@ impl CacheIndex {
         self.created.or(self.modified)
     }
 
+    /// Its digest, where that is known.
+    pub fn known_digest(&self) -> Option<Digest> {
+        (!self.unread).then_some(self.digest)
+    }
+
+    /// The beginning of its digest for people, or a dash.
+    pub fn short(&self) -> String {
+        self.known_digest().map_or_else(|| "-".to_owned(), |digest| digest.short())
+    }
+
     /// The first name, if any. Untrusted text.
     pub fn name(&self) -> Option<&str> {
         self.tags.first().map(String::as_str)

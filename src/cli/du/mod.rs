@@ -248,7 +248,7 @@ impl Serialize for IndexUsage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields<'a> {
-            digest: Digest,
+            digest: Option<Digest>,
             tags: &'a [String],
             dangling: bool,
             state: Condition,
@@ -258,7 +258,7 @@ impl Serialize for IndexUsage<'_> {
         }
         let index = self.0.index();
         Fields {
-            digest: index.digest,
+            digest: index.known_digest(),
             tags: &index.tags,
             dangling: index.is_dangling(),
             state: index.condition(),

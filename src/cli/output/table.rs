@@ -48,8 +48,8 @@ impl Cell {
         Self::new(Value::Text(text.into()))
     }
 
-    pub(in crate::cli) fn digest(digest: Digest) -> Self {
-        Self::new(Value::Digest(digest))
+    pub(in crate::cli) fn digest(digest: impl Into<Option<Digest>>) -> Self {
+        Self::new(digest.into().map_or(Value::None, Value::Digest))
     }
 
     pub(in crate::cli) fn size(bytes: impl Into<Option<u64>>) -> Self {

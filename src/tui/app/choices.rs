@@ -72,7 +72,7 @@ impl App {
                 let size = index.summary.as_ref().map(|s| bytes(s.max_bytes, &self.shared)).unwrap_or_default();
                 let names: Vec<_> = index.tags.iter().map(|tag| text::safe(tag)).collect();
                 let name = if names.is_empty() { "untagged".to_owned() } else { names.join(" ") };
-                let detail = format!("{}  {size}  {title}", index.digest.short());
+                let detail = format!("{}  {size}  {title}", index.short());
                 choices.push(choice(name, detail, "", Answer::Jump(Jump::Index(target))));
             }
         }

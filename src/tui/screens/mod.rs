@@ -25,6 +25,7 @@ use serde_json::json;
 pub fn version_name(index: &CacheIndex) -> String {
     match index.name() {
         Some(name) => text::safe(name).into_owned(),
+        None if index.unread => "untagged".to_owned(),
         None => format!("untagged {}", &index.digest.short()[..6]),
     }
 }
@@ -102,10 +103,10 @@ pub fn yank_version(action: Action, shared: &Shared, target: Target) -> Option<S
     let index = place.index(&target.digest)?;
     let name = index.name();
     match action {
-        Action::YankDigest => Some(index.digest.to_string()),
+        Action::YankDigest => index.known_digest().map(|digest| digest.to_string()),
         Action::YankRef => Some(name.map_or_else(|| index.digest.to_string(), str::to_owned)),
         Action::YankFrom => {
-            let line = place.location.cache_from(Some(index.digest), name).ok()?;
+            let line = place.location.cache_from(index.known_digest(), name).ok()?;
             Some(format!("--cache-from {}", text::shell_quote(&line)))
         }
         Action::YankTo => {
@@ -139,7 +140,7 @@ pub fn yank_blob(action: Action, shared: &Shared, target: Target) -> Option<Stri
 fn index_json(index: &CacheIndex) -> serde_json::Value {
     let summary = index.summary.as_ref();
     json!({
-        "digest": index.digest,
+        "digest": index.known_digest(),
         "tags": index.tags,
         "form": index.form.map(|form| form.name()),
         "mode": summary.map(|s| s.mode.name()),

@@ -134,7 +134,7 @@ fn index_row<'a>(index: &'a CacheIndex, (largest, known): (u64, bool), look: Loo
     Row::from(vec![
         Cell::of(flags, 0, Cut::End),
         name_cell(index, look),
-        Cell::digest(look.dim(index.digest.short())),
+        Cell::digest(look.dim(index.short())),
         Cell::text(look.dim(index.form.map_or("?", |f| f.abbreviation()))),
         Cell::text(look.dim(summary.map_or("", |s| s.mode.name()))),
         number(summary.map(|s| s.records)),

@@ -87,7 +87,7 @@ impl Preview {
         let shared = look.shared;
         let Some((place, Some(index))) = self.index(shared) else { return self.lines(96, 99, look) };
         let mut lines = vec![
-            look.fact("digest", vec![index.digest.to_string().into()]),
+            look.fact("digest", vec![index.known_digest().map_or("not known".to_owned(), |d| d.to_string()).into()]),
             look.fact("config", vec![index.config.map_or("-".to_owned(), |d| d.to_string()).into()]),
             look.fact("manifest", vec![bytes(index.manifest_bytes, shared).into()]),
         ];
@@ -127,7 +127,7 @@ impl Preview {
         let dot = format!(" {} ", look.glyphs.dot);
         let mut title =
             vec![look.state(version_state(index)), Span::raw(" "), Span::styled(version_name(index), theme.strong)];
-        let mut words = vec![index.digest.short()];
+        let mut words = vec![index.short()];
         words.push(index.form.map_or("unreadable", |form| form.name()).to_owned());
         words.extend(index.summary.as_ref().map(|s| format!("mode={}", s.mode.name())));
         words.extend(self.facts.iter().map(|f| f.compressions.join("+")).filter(|c| !c.is_empty()));
@@ -179,7 +179,7 @@ impl Facts {
         compressions.dedup();
         let older = place.indexes().iter().filter(|i| i.time() <= index.time() && i.cache.is_some());
         let history = first(6, older, |i| std::cmp::Reverse(i.time())).0;
-        let history = history.iter().map(|i| (i.digest.short()[..6].to_owned(), i.time())).collect();
+        let history = history.iter().map(|i| (i.short().chars().take(6).collect(), i.time())).collect();
         let others = place.indexes().iter().take(COMPARED).filter(|i| i.digest != index.digest);
         let sharing = others.map(|i| (i, shared_bytes(index, i))).filter(|(_, bytes)| *bytes > 0);
         let (most, more) = first(3, sharing, |(_, bytes)| std::cmp::Reverse(*bytes));
@@ -259,7 +259,7 @@ impl Facts {
 }
 
 fn use_it(place: &Place, index: &CacheIndex, width: usize, look: Look<'_>) -> Line<'static> {
-    match place.location.cache_from(Some(index.digest), index.name()) {
+    match place.location.cache_from(index.known_digest(), index.name()) {
         Ok(line) => {
             let all = format!("--cache-from {}", text::shell_quote(&line));
             let shown = text::fit_end(&all, width.saturating_sub(20), look.glyphs.ellipsis).into_owned();

@@ -120,7 +120,7 @@ fn row<'a>(index: &'a CacheIndex, own: bool, sums: &Sums, look: Look<'_>) -> Row
     Row::from(vec![
         Cell::of(flags, 0, Cut::End),
         name_cell(index, look),
-        Cell::digest(look.dim(index.digest.short())),
+        Cell::digest(look.dim(index.short())),
         Cell::text(index.summary.as_ref().map_or(String::new(), |s| s.layers.to_string())),
         look.size(size),
         delta,
@@ -173,7 +173,10 @@ impl Tab for Versions {
             Action::Info => {
                 if let Some(index) = self.listing.list.current().and_then(|n| indexes(facts).get(n)) {
                     let look = cx.look;
-                    let mut lines = vec![look.fact("digest", vec![index.digest.to_string().into()])];
+                    let mut lines = vec![look.fact(
+                        "digest",
+                        vec![index.known_digest().map_or("not known".to_owned(), |d| d.to_string()).into()],
+                    )];
                     lines.extend(
                         index.tags.iter().map(|tag| look.fact("tag", vec![text::safe(tag).into_owned().into()])),
                     );
