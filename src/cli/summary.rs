@@ -26,16 +26,21 @@ fn lines(many: &Many, of: impl Fn(&Inventory) -> Vec<String>) -> Vec<String> {
 fn holding(inventory: &Inventory, sizes: SizeStyle) -> String {
     let usage = inventory.usage;
     let size = |bytes| Bytes(bytes).show(sizes);
-    let parts: Vec<String> =
-        [(usage.live_bytes, "live"), (usage.dangling_bytes, "dangling"), (usage.orphan_bytes, "orphan")]
-            .into_iter()
-            .filter(|(bytes, _)| *bytes > 0)
-            .map(
-                |(bytes, what)| {
-                    if bytes == usage.bytes { format!("all {what}") } else { format!("{} {what}", size(bytes)) }
-                },
-            )
-            .collect();
+    let states = [
+        (usage.live_bytes, "live"),
+        (usage.dangling_bytes, "dangling"),
+        (usage.orphan_bytes, "orphan"),
+        (usage.unknown_bytes, "unknown"),
+    ];
+    let parts: Vec<String> = states
+        .into_iter()
+        .filter(|(bytes, _)| *bytes > 0)
+        .map(
+            |(bytes, what)| {
+                if bytes == usage.bytes { format!("all {what}") } else { format!("{} {what}", size(bytes)) }
+            },
+        )
+        .collect();
     let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let dangling = match dangling(inventory) {
         0 => String::new(),
@@ -61,6 +66,8 @@ fn waste(inventory: &Inventory, sizes: SizeStyle) -> Vec<String> {
             parts.push(format!("{} in {}", size(usage.orphan_bytes), count(usage.orphan_blobs, "orphan blob")));
         }
         lines.push(format!("{} of it no tag needs ({percent}%): {}", size(unneeded), parts.join(", ")));
+    } else if usage.unknown_bytes > 0 {
+        lines.push("what of it a tag needs can't be told: not all versions can be read".to_owned());
     } else if usage.bytes > 0 {
         lines.push("all of it is needed by a tag".to_owned());
     }

@@ -181,6 +181,7 @@ impl Row for PlaceUsage {
             Field::new("live", FieldKind::Size).or(&["live_bytes"]),
             Field::new("dangling", FieldKind::Size).or(&["dangling_bytes"]),
             Field::new("orphan", FieldKind::Size).or(&["orphan_bytes"]),
+            Field::new("unknown", FieldKind::Size).or(&["unknown_bytes"]),
             Field::new("blobs", FieldKind::Count),
             Field::new("missing", FieldKind::Count).or(&["missing_blobs"]),
             Field::new("indexes", FieldKind::Count).or(&["versions"]),
@@ -197,6 +198,7 @@ impl Row for PlaceUsage {
             "live" => Value::Size(usage.live_bytes),
             "dangling" => Value::Size(usage.dangling_bytes),
             "orphan" => Value::Size(usage.orphan_bytes),
+            "unknown" => Value::Size(usage.unknown_bytes),
             "blobs" => Value::Count(usage.blobs),
             "missing" => Value::Count(usage.missing_blobs),
             "indexes" => Value::Count(usage.indexes),
@@ -231,6 +233,9 @@ impl Item for PlaceUsage {
             Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)).field("live_bytes"),
             Column::numbers("DANGLING", |u: &Self| odd(u.usage.dangling_bytes, Tone::Warn)).field("dangling_bytes"),
             Column::numbers("ORPHAN", |u: &Self| odd(u.usage.orphan_bytes, Tone::Odd)).field("orphan_bytes"),
+            Column::numbers("UNKNOWN", |u: &Self| Cell::size(Some(u.usage.unknown_bytes).filter(|bytes| *bytes > 0)))
+                .field("unknown_bytes")
+                .if_known(),
             Column::numbers("MISSING", |u: &Self| {
                 let missing = u.usage.missing_blobs;
                 Cell::count(missing).tone(if missing > 0 { Tone::Bad } else { Tone::Plain })

@@ -307,7 +307,7 @@ fn place_lines(place: &Place, width: usize, look: Look<'_>) -> Vec<Line<'static>
     let Some(inventory) = &place.inventory else { return lines };
     lines.extend(forms(inventory, look));
     for leftover in inventory.leftovers.iter().take(3) {
-        let says = format!("ingest/{} {}, unfinished", text::safe(&leftover.name), look.bytes(leftover.bytes));
+        let says = format!("{} {}, unfinished", text::safe(&leftover.name), look.bytes(leftover.bytes));
         lines.push(look.fact("upload", vec![says.into()]));
     }
     for warning in inventory.warnings.iter().take(4) {
@@ -344,10 +344,15 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
         return draw_loading(inner, place, canvas);
     };
     let usage = inventory.usage;
+    // While not all versions can be read, nothing is an orphan.
+    let unreached = match usage.unknown_blobs {
+        0 => (State::Orphan, usage.orphan_blobs, usage.orphan_bytes),
+        unknown => (State::Unknown, unknown, usage.unknown_bytes),
+    };
     let rows = [
         (State::Live, usage.live_blobs, usage.live_bytes),
         (State::Dangling, usage.dangling_blobs, usage.dangling_bytes),
-        (State::Orphan, usage.orphan_blobs, usage.orphan_bytes),
+        unreached,
         (State::Missing, usage.missing_blobs, 0),
     ];
     let mut lines = vec![Line::from(stacked(&rows, usage.bytes, inner.width, look)), Line::default()];
