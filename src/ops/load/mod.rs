@@ -2,6 +2,8 @@
 
 mod assemble;
 mod decode;
+#[cfg(test)]
+mod keyed_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -9,6 +11,7 @@ mod version;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::document;
+use crate::model::cache::Form;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory, Need};
@@ -103,7 +106,9 @@ async fn has_moved(store: &Arc<dyn Store>, inventory: &Inventory) -> bool {
     }
     let broken = || inventory.indexes.iter().filter(|i| !i.missing.is_empty());
     let missing: HashSet<Digest> = broken().flat_map(|i| &i.missing).copied().collect();
-    let versions: Vec<Digest> = broken().map(|i| i.digest).filter(|d| !missing.contains(d)).collect();
+    // A bare config is no blob: its name would lead elsewhere, and names are looked at anyway.
+    let blobs = broken().filter(|i| i.form != Some(Form::Config));
+    let versions: Vec<Digest> = blobs.map(|i| i.digest).filter(|d| !missing.contains(d)).collect();
     let came = futures::stream::iter(missing).map(|digest| async move { store.stat(&digest).await.is_ok() });
     let went = futures::stream::iter(versions)
         .map(|digest| async move { store.stat(&digest).await.is_err_and(|e| e.kind() == Kind::NotFound) });

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::format::cacheconfig::{BUILDKIT_LIMIT, MEDIA_TYPE};
-use crate::model::cache::Form;
 use crate::model::inventory::{Role, State};
 use crate::store::memory::Memory;
 use crate::store::{BlobReader, Capabilities};
