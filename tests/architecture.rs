@@ -32,7 +32,9 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/"]),
     ("clap_complete_nushell", &["cli/"]),
     ("clap_mangen", &["cli/"]),
-    ("oci_spec", &["format/"]),
+    ("oci_spec", &["format/", "store/registry/"]),
+    ("docker_credential", &["store/registry/"]),
+    ("http_auth", &["store/registry/"]),
     ("async_trait", &["store/"]),
 ];
 

@@ -1,13 +1,13 @@
 //! The one table of backends: the `type` of a location, and what opens it. A new backend is one line here.
 
-use super::{Store, local};
+use super::{Store, local, registry};
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
 use std::sync::Arc;
 
 type Open = fn(&Location) -> Result<Arc<dyn Store>>;
 
-const BACKENDS: &[(&str, Open)] = &[("local", local::open)];
+const BACKENDS: &[(&str, Open)] = &[("local", local::open), ("registry", registry::open), ("inline", registry::open)];
 
 /// The types that can be opened.
 pub fn types() -> impl Iterator<Item = &'static str> {

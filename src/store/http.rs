@@ -274,10 +274,10 @@ fn redirect(response: &Response) -> Option<Result<Url>> {
     Some(target.filter(|to| matches!(to.scheme(), "http" | "https")).ok_or_else(what))
 }
 
-/// Refuses a change of origin that only somebody up to no good would ask for.
-async fn allow(from: &Url, to: &Url) -> Result<()> {
+/// Refuses a change of origin that only somebody up to no good would ask for: [`Kind::Denied`].
+pub async fn allow(from: &Url, to: &Url) -> Result<()> {
     let refuse = |why| {
-        let what = format!("{}: redirected to {}, {why}", shown(from), to.origin().ascii_serialization());
+        let what = format!("{}: sent on to {}, {why}", shown(from), to.origin().ascii_serialization());
         Err(Error::new(Kind::Denied, what))
     };
     if from.scheme() == "https" && to.scheme() == "http" {

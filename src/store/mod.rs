@@ -16,6 +16,7 @@ mod http;
 mod keyed;
 mod local;
 pub mod memory;
+mod registry;
 
 #[cfg(doc)]
 use crate::error::Kind;
