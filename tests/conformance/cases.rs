@@ -93,6 +93,11 @@ async fn reference(store: &Arc<dyn Store>, name: &str) -> Option<Reference> {
     store.references().await.unwrap().items.into_iter().find(|r| r.name == name)
 }
 
+/// Whether it can; asked before a place is filled with a great many, which takes its time with some.
+fn lists_blobs(harness: Harness) -> bool {
+    harness(&World::default()).store.capabilities().list_blobs
+}
+
 async fn is_there(store: &Arc<dyn Store>, digest: &Digest) -> bool {
     match store.stat(digest).await {
         Ok(entry) => {
@@ -124,7 +129,7 @@ async fn references_are_sorted_and_whole(harness: Harness) {
         .to_vec();
     let place = harness(&world);
     let references = place.store.references().await.unwrap();
-    let mut names = world.names.clone();
+    let mut names = place.names.clone();
     names.sort();
     assert_eq!(
         references.items.iter().map(|r| &r.name).collect::<Vec<_>>(),
@@ -152,6 +157,11 @@ async fn a_name_leads_to_its_document(harness: Harness) {
 }
 
 async fn blobs_come_once_each_and_are_counted(harness: Harness) {
+    if !lists_blobs(harness) {
+        let place = harness(&World::default());
+        let (_, listing) = list_with(&place.store, &Progress::new(), Opaque::default()).await;
+        return fails(listing, Kind::Unsupported);
+    }
     let mut world = World::default();
     for n in 0..1000usize {
         world.blob(format!("{}{n}", " ".repeat(n % 7)));
@@ -160,9 +170,6 @@ async fn blobs_come_once_each_and_are_counted(harness: Harness) {
     let place = harness(&world);
     let progress = Progress::new();
     let (batches, listing) = list_with(&place.store, &progress, Opaque::default()).await;
-    if !place.store.capabilities().list_blobs {
-        return fails(listing, Kind::Unsupported);
-    }
     let listing = listing.unwrap();
     assert!(listing.complete && listing.findings.is_empty() && listing.leftovers.is_empty(), "{listing:?}");
     assert!(batches.len() > 1, "rows are to show before all is listed");
@@ -205,6 +212,9 @@ fn mixed() -> (World, BTreeMap<Digest, bool>) {
 }
 
 async fn documents_come_with_the_listing(harness: Harness) {
+    if !lists_blobs(harness) {
+        return;
+    }
     let (world, is_document) = mixed();
     let place = harness(&world);
     if !place.store.capabilities().find_dangling {
@@ -219,11 +229,11 @@ async fn documents_come_with_the_listing(harness: Harness) {
 }
 
 async fn what_is_known_may_stay_unread(harness: Harness) {
-    let (world, is_document) = mixed();
-    let place = harness(&world);
-    if !place.store.capabilities().list_blobs {
+    if !lists_blobs(harness) {
         return;
     }
+    let (world, is_document) = mixed();
+    let place = harness(&world);
     let opaque = Opaque::default();
     opaque.extend(world.blobs.keys().copied());
     let (batches, listing) = list_with(&place.store, &Progress::new(), opaque).await;
@@ -237,14 +247,14 @@ async fn what_is_known_may_stay_unread(harness: Harness) {
 }
 
 async fn a_cancelled_listing_stops(harness: Harness) {
+    if !lists_blobs(harness) {
+        return;
+    }
     let mut world = World::default();
     for n in 0..600 {
         world.blob(format!("{n}"));
     }
     let place = harness(&world);
-    if !place.store.capabilities().list_blobs {
-        return;
-    }
     let progress = Progress::new();
     progress.cancel();
     let (batches, listing) = list_with(&place.store, &progress, Opaque::default()).await;
@@ -253,14 +263,14 @@ async fn a_cancelled_listing_stops(harness: Harness) {
 }
 
 async fn a_listing_that_nobody_reads_stops(harness: Harness) {
+    if !lists_blobs(harness) {
+        return;
+    }
     let mut world = World::default();
     for n in 0..600 {
         world.blob(format!("{n}"));
     }
     let place = harness(&world);
-    if !place.store.capabilities().list_blobs {
-        return;
-    }
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     fails(place.store.blobs(&Progress::new(), &Arc::default(), sender).await, Kind::Cancelled);
@@ -486,7 +496,8 @@ async fn publishing_minds_what_was_expected(harness: Harness) {
 
 async fn removing_is_idempotent_and_minds_the_version(harness: Harness) {
     let mut world = World::default();
-    world.names = vec![("tag".to_owned(), world.blob(DOCUMENT)), ("other".to_owned(), world.blob("{}"))];
+    world.names =
+        vec![("tag".to_owned(), world.blob(DOCUMENT)), ("other".to_owned(), world.blob([DOCUMENT, b" "].concat()))];
     let place = harness(&world);
     let store = &place.store;
     if !store.capabilities().remove {

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cases;
+#[path = "../support/mod.rs"]
+mod support;
 
 use bytes::Bytes;
 use cachedeck::error::Kind;
@@ -18,6 +20,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::faults::{Answer, Fault, Proxy, When};
+use support::pushing::{Repository, wait};
 
 /// What a place holds before a case begins.
 #[derive(Clone, Default)]
@@ -44,6 +48,8 @@ impl World {
 pub struct Place {
     /// The place, opened.
     pub store: Arc<dyn Store>,
+    /// Those of the world's names that a place of this kind can have.
+    pub names: Vec<(String, Digest)>,
     _keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -51,21 +57,26 @@ pub struct Place {
 type Harness = fn(&World) -> Place;
 
 /// `memory` is in no catalog: nobody's cache lives there.
-const HARNESSES: &[(&str, Harness)] = &[("memory", memory), ("local", local)];
+const HARNESSES: &[(&str, Harness)] = &[
+    ("memory", memory),
+    ("local", local),
+    ("registry", |world| registry("registry", world)),
+    ("inline", |world| registry("inline", world)),
+];
 
 fn memory(world: &World) -> Place {
     let store = Memory::new(Location::new("memory"));
     world.blobs.iter().for_each(|(digest, bytes)| store.insert_as(*digest, bytes.clone()));
     world.names.iter().for_each(|(name, digest)| store.name(name, *digest));
     store.set_usage(world.usage.clone());
-    Place { store: Arc::new(store), _keep: Box::new(()) }
+    Place { store: Arc::new(store), names: world.names.clone(), _keep: Box::new(()) }
 }
 
 fn local(world: &World) -> Place {
     let folder = tempfile::tempdir().unwrap();
     write_layout(folder.path(), world);
     let store = catalog::open(&Location::local_dir(folder.path().to_str().unwrap())).unwrap();
-    Place { store, _keep: Box::new(folder) }
+    Place { store, names: world.names.clone(), _keep: Box::new(folder) }
 }
 
 fn write_layout(folder: &Path, world: &World) {
@@ -82,6 +93,35 @@ fn write_layout(folder: &Path, world: &World) {
     let manifests: Vec<_> = world.names.iter().map(entry).collect();
     let index = serde_json::json!({ "schemaVersion": 2, "manifests": manifests });
     std::fs::write(folder.join("index.json"), index.to_string()).unwrap();
+}
+
+/// A registry lists what the tags grammar allows, and only manifests that are there; it takes no blob under a wrong digest, so
+/// a proxy hands those out.
+fn registry(kind: &str, world: &World) -> Place {
+    let repository = Repository::new(&support::registry(), &support::unique("conformance"));
+    let is_tag = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric());
+    let mut names = world.names.clone();
+    names.retain(|(name, digest)| is_tag(name) && world.blobs.contains_key(digest));
+    let (right, wrong): (Vec<_>, Vec<_>) =
+        world.blobs.iter().partition(|(digest, bytes)| Digest::of(bytes) == **digest);
+    let is_named = |digest: &Digest| names.iter().any(|(_, named)| named == digest);
+    let blobs: Vec<Vec<u8>> =
+        right.iter().filter(|(digest, _)| !is_named(digest)).map(|(_, bytes)| bytes.to_vec()).collect();
+    wait(|| async {
+        repository.make_empty().await;
+        repository.blobs(blobs).await;
+        for (name, digest) in &names {
+            repository.manifest(name, world.blobs[digest].to_vec()).await;
+        }
+    });
+    let proxy = Proxy::before(&support::registry());
+    for (digest, bytes) in wrong {
+        let path = format!("blobs/{digest}");
+        proxy.play(When::always().of(&path), Fault::Answers(Answer::status(200).with_body(bytes.to_vec())));
+    }
+    let reference = format!("{}/{}", proxy.authority(), repository.name);
+    let location = Location::new(kind).with("ref", reference).with("registry.insecure", "true");
+    Place { store: catalog::open(&location).unwrap(), names, _keep: Box::new(proxy) }
 }
 
 #[test]

@@ -3,11 +3,16 @@
 
 #![allow(dead_code)]
 
+pub mod faults;
+pub mod pushing;
+
 /// Where a server is that `tests/servers/with` started. Fails where it did not: no test is skipped for want of a server.
 fn server(variable: &str) -> String {
     match std::env::var(variable) {
         Ok(address) if !address.is_empty() => address,
-        _ => panic!("{variable} is not set: run tests through tests/run, or `tests/servers/with cargo nextest run ...`"),
+        _ => {
+            panic!("{variable} is not set: run tests through tests/run, or `tests/servers/with cargo nextest run ...`")
+        }
     }
 }
 

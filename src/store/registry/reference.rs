@@ -45,11 +45,6 @@ impl Repository {
         &self.base
     }
 
-    /// Where the registry's answers come from.
-    pub fn host(&self) -> &str {
-        self.base.host_str().unwrap_or_default()
-    }
-
     /// Where the tags are listed.
     pub fn tags(&self) -> Result<Url> {
         self.at("tags/list?n=1000")
