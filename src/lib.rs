@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 0 | [`error`], [`progress`], [`model`] | plain data and pure functions |
 //! | 1 | [`mod@format`] | bytes to model and back |
-//! | 2 | [`store`] | reach one place where caches live |
+//! | 2 | [`store`], [`state`] | reach one place where caches live; remember what was seen |
 //! | 3 | [`ops`] | use cases: load, verify, diff, files, find |
 //! | 4 | [`cli`], [`tui`], [`config`] | talk to people |
 //! | 5 | `main.rs` | start |
@@ -19,5 +19,6 @@ pub mod format;
 pub mod model;
 pub mod ops;
 pub mod progress;
+pub mod state;
 pub mod store;
 pub mod tui;

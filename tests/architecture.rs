@@ -14,11 +14,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("progress", &["error"]),
     ("model", &["error"]),
     ("format", &["error", "progress", "model"]),
-    ("store", &["error", "progress", "model", "format"]),
+    ("state", &["error", "model"]),
+    ("store", &["error", "progress", "model", "format", "state"]),
     ("ops", &["error", "progress", "model", "format", "store"]),
     ("config", &["error", "progress", "model", "ops", "store"]),
-    ("tui", &["error", "progress", "model", "ops", "store", "config"]),
-    ("cli", &["error", "progress", "model", "ops", "store", "config", "tui"]),
+    ("tui", &["error", "progress", "model", "ops", "store", "state", "config"]),
+    ("cli", &["error", "progress", "model", "ops", "store", "state", "config", "tui"]),
 ];
 
 /// Where `store::catalog` may be named; no other module of `store/` may be named from outside at all.
@@ -36,6 +37,7 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("docker_credential", &["store/registry/"]),
     ("http_auth", &["store/registry/"]),
     ("async_trait", &["store/"]),
+    ("rusqlite", &["state/"]),
 ];
 
 /// Text that has no place under a path, and why.

@@ -1,6 +1,7 @@
 //! A builder's usage records: what `buildx du` tells of its own cache. Their descriptions name layers of exported caches.
 
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// One record of a builder's cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,4 +28,17 @@ pub struct UsageRecord {
     pub mutable: bool,
     /// Whether others share its bytes.
     pub shared: bool,
+}
+
+/// A step that a builder told, kept for when the builder has forgotten it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LearntStep {
+    /// When its layer was made: to the nanosecond the `createdAt` of the exported layer.
+    pub created: Timestamp,
+    /// The step as its Dockerfile has it. Untrusted text.
+    pub step: Arc<str>,
+    /// The builder that told it. Untrusted text.
+    pub builder: Arc<str>,
+    /// When it told it, to the second.
+    pub learnt: Timestamp,
 }

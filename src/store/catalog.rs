@@ -1,13 +1,19 @@
-//! The one table of backends: the `type` of a location, and what opens it. A new backend is one line here.
+//! The one table of backends: the `type` of a location, and what opens it. A new backend is one line here. What is read from
+//! places other than this machine is remembered.
 
+use super::remembered::remembered;
 use super::{Store, local, registry};
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
+use crate::state::State;
 use std::sync::Arc;
 
 type Open = fn(&Location) -> Result<Arc<dyn Store>>;
 
 const BACKENDS: &[(&str, Open)] = &[("local", local::open), ("registry", registry::open), ("inline", registry::open)];
+
+/// Types of which nothing is remembered: they are at hand, or have no documents.
+const AT_HAND: &[&str] = &["local", "daemon"];
 
 /// The types that can be opened.
 pub fn types() -> impl Iterator<Item = &'static str> {
@@ -18,7 +24,8 @@ pub fn types() -> impl Iterator<Item = &'static str> {
 /// for a type that has no backend, [`Kind::NotFound`] and others of the backend if the place can't be reached.
 pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     match BACKENDS.iter().find(|(name, _)| *name == location.kind()) {
-        Some((_, open)) => open(location),
+        Some((kind, open)) if AT_HAND.contains(kind) => open(location),
+        Some((_, open)) => Ok(remembered(open(location)?, State::usual())),
         None => Err(Error::new(Kind::Unsupported, format!("cache type {:?} can't be opened", location.kind()))
             .with_hint(format!("types that can: {}", types().collect::<Vec<_>>().join(", ")))),
     }

@@ -17,6 +17,7 @@ mod keyed;
 mod local;
 pub mod memory;
 mod registry;
+mod remembered;
 
 #[cfg(doc)]
 use crate::error::Kind;
@@ -173,6 +174,12 @@ const MEASURED_AT_ONCE: usize = 4;
 pub trait Store: Send + Sync {
     /// Where it is.
     fn location(&self) -> &Location;
+
+    /// What tells it from all other places, the same another time: [`Location::identity`] with what the environment adds to
+    /// it, such as a bucket, an endpoint or a repository that the location does not name. Holds no secret.
+    fn identity(&self) -> String {
+        self.location().identity()
+    }
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;

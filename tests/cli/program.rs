@@ -47,6 +47,8 @@ impl Place {
             .env("CACHEDECK_NOW", NOW)
             .env("COLUMNS", "100")
             .env("TMPDIR", self.folder.path())
+            .env("CACHEDECK_CACHE_DIR", self.path(".remembered"))
+            .env("CACHEDECK_DATA_DIR", self.path(".remembered"))
             .stdin(Stdio::null());
         command
     }
