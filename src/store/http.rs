@@ -56,9 +56,10 @@ impl Http {
     /// A client that follows redirects. [`Kind::Invalid`] if the user's timeout makes no sense.
     pub fn new() -> Result<Self> {
         let timeout = match std::env::var(TIMEOUT_VARIABLE) {
-            Ok(text) if !text.is_empty() => {
-                units::parse_duration(&text).map_err(|e| e.context(format_args!("bad {TIMEOUT_VARIABLE}")))?
-            }
+            Ok(text) if !text.is_empty() => match text.strip_suffix("ms").and_then(|number| number.parse().ok()) {
+                Some(milliseconds) => Duration::from_millis(milliseconds),
+                None => units::parse_duration(&text).map_err(|e| e.context(format_args!("bad {TIMEOUT_VARIABLE}")))?,
+            },
             _ => TIMEOUT,
         };
         let client = Client::builder()

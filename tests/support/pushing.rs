@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_TYPE, LOCATION};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A repository to push to.
 #[derive(Clone)]
@@ -103,7 +103,7 @@ impl Repository {
     }
 
     /// Pushes all versions of the layout in `folder`: those with a tag under it, and `more` by their digests.
-    pub async fn layout(&self, folder: &Path, more: &[Digest]) {
+    pub async fn layout(&self, folder: PathBuf, more: &[Digest]) {
         let index: Value = serde_json::from_slice(&std::fs::read(folder.join("index.json")).unwrap()).unwrap();
         let mut roots: Vec<(String, Digest)> = more.iter().map(|digest| (digest.to_string(), *digest)).collect();
         for entry in index["manifests"].as_array().unwrap() {
@@ -115,7 +115,7 @@ impl Repository {
         }
         let mut pushed = BTreeMap::new();
         for (name, digest) in roots {
-            self.tree(folder, &name, digest, &mut pushed).await;
+            self.tree(&folder, &name, digest, &mut pushed).await;
         }
     }
 

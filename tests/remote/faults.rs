@@ -1,0 +1,185 @@
+//! Every fault, at every request that a program sends to a place: it ends with the truth, or says what it could not read. A
+//! fault that passes changes nothing; one that stays is told, and so is everything that could still be had.
+
+use crate::fixtures::Fixture;
+use crate::program::{Place, Ran};
+use crate::support::faults::{Answer, Asked, Fault, Proxy, When};
+use crate::support::pushing::{Repository, wait};
+use crate::support::{registry, unique};
+use serde_json::Value;
+
+/// A place behind a proxy, and how its API's pages look.
+struct Subject {
+    name: &'static str,
+    proxy: Proxy,
+    location: String,
+    env: Vec<(&'static str, String)>,
+    /// The part of a request line that asks for a list.
+    list: &'static str,
+    /// The list's answers: a page with nothing in it that leads nowhere, every page twice, pages that lead in a circle.
+    empty_page: Fault,
+    duplicate_page: Fault,
+    looping_page: Fault,
+}
+
+/// A new backend is one line here.
+const SUBJECTS: &[fn() -> Subject] = &[registry_subject];
+
+fn registry_subject() -> Subject {
+    let repository = Repository::new(&registry(), &unique("faults"));
+    let fixture = Fixture::unpack("local-history");
+    wait(|| repository.layout(fixture.path(), &[]));
+    let proxy = Proxy::before(&registry());
+    let location = format!("type=registry,ref={}/{},registry.insecure=true", proxy.authority(), repository.name);
+    let again = |asked: &Asked, answer: Answer, next: &str| {
+        let path = asked.line.split_once(' ').unwrap().1;
+        let path = path.split('?').next().unwrap();
+        answer.with("link", &format!("<{path}?{next}>; rel=\"next\""))
+    };
+    Subject {
+        name: "registry",
+        location,
+        proxy,
+        env: Vec::new(),
+        list: "/tags/list",
+        empty_page: Fault::changed(|_, answer| answer.with_body(r#"{"name":"x","tags":null}"#)),
+        duplicate_page: Fault::changed(move |asked, answer| match asked.line.contains("second") {
+            true => answer,
+            false => again(asked, answer, "second=1"),
+        }),
+        looping_page: Fault::changed(move |asked, answer| again(asked, answer, "n=1000")),
+    }
+}
+
+impl Subject {
+    fn run(&self) -> Ran {
+        self.run_for("30s")
+    }
+
+    /// With a server that may say nothing for so long.
+    fn run_for(&self, timeout: &str) -> Ran {
+        let place = Place::empty();
+        let mut command = place.command(&["ls", "--json", &self.location]);
+        command.env("CACHEDECK_TIMEOUT", timeout).envs(self.env.iter().map(|(name, value)| (name, value)));
+        Ran::of(command.output().unwrap())
+    }
+}
+
+/// What may come of a fault at one request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// The same as without it: it was tried again.
+    Same,
+    /// A program that ends with this exit code, or tells what is missing in what it shows.
+    Told(&'static [i32]),
+}
+
+fn faults() -> Vec<(&'static str, Fault, End)> {
+    let busy = Answer::status(429).with("retry-after", "0");
+    vec![
+        ("401", Fault::status(401), End::Told(&[4])),
+        ("403", Fault::status(403), End::Told(&[4])),
+        ("404", Fault::status(404), End::Told(&[5])),
+        ("409", Fault::status(409), End::Told(&[8])),
+        ("429", Fault::Answers(busy), End::Same),
+        ("500", Fault::status(500), End::Same),
+        ("503", Fault::Answers(Answer::status(503).with("retry-after", "0")), End::Same),
+        ("reset", Fault::Reset, End::Same),
+        ("stall", Fault::Stall, End::Told(&[1])),
+        ("stall halfway", Fault::StallHalfway, End::Told(&[1])),
+        ("reset halfway", Fault::ResetHalfway, End::Told(&[1])),
+        ("truncated body", Fault::Truncated, End::Told(&[6])),
+        ("too long a body", Fault::TooLong, End::Told(&[6])),
+        ("wrong length", Fault::WrongLength, End::Told(&[1])),
+        ("wrong bytes", Fault::WrongBytes, End::Told(&[6])),
+    ]
+}
+
+/// How long a program is to wait: not at all for what never comes, and long for all else, as the machine may be busy.
+fn patience(fault: &Fault) -> &'static str {
+    if matches!(fault, Fault::Stall | Fault::StallHalfway) { "300ms" } else { "30s" }
+}
+
+fn shown(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or(Value::Null)
+}
+
+#[test]
+fn a_fault_at_any_request_ends_well() {
+    let mut wrong = Vec::new();
+    for subject in SUBJECTS {
+        let subject = subject();
+        let whole = subject.run();
+        assert_eq!(whole.code, 0, "{}: {whole}", subject.name);
+        let requests = subject.proxy.asked().len();
+        assert!(requests > 1, "{}", subject.name);
+        for (name, fault, end) in faults() {
+            for n in 1..=requests {
+                subject.proxy.heal();
+                subject.proxy.play(When::nth(n), fault.clone());
+                let ran = subject.run_for(patience(&fault));
+                let line = subject.proxy.asked().get(n - 1).map(|asked| asked.line.clone()).unwrap_or_default();
+                if let Some(why) = verdict(&ran, &whole, end) {
+                    wrong.push(format!("{}, {name} at request {n} ({line}): {why}\n{ran}", subject.name));
+                }
+            }
+        }
+        subject.proxy.heal();
+        assert_eq!(shown(&subject.run()), shown(&whole), "{}: it works again", subject.name);
+    }
+    assert!(wrong.is_empty(), "{} go wrong:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// What is wrong with how a run ended.
+fn verdict(ran: &Ran, whole: &Ran, end: End) -> Option<String> {
+    let (seen, all) = (shown(ran), shown(whole));
+    if ran.code == 101 || ran.err.contains("panicked") {
+        return Some("it panicked".to_owned());
+    }
+    if ran.code == 0 && seen == all {
+        return None;
+    }
+    let End::Told(codes) = end else { return Some("it should have been tried again".to_owned()) };
+    match ran.code {
+        0 if seen["complete"] == false => None,
+        0 => Some("something is missing, and nothing says so".to_owned()),
+        code if !codes.contains(&code) => Some(format!("exit code {codes:?} was expected")),
+        _ if !ran.err.contains("\"type\":\"error\"") => Some("no error is told".to_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_stays_broken_is_told() {
+    for subject in SUBJECTS {
+        let subject = subject();
+        for (name, fault, _) in faults() {
+            subject.proxy.heal();
+            subject.proxy.play(When::always(), fault.clone());
+            let ran = subject.run_for(patience(&fault));
+            assert!(ran.code != 0 && ran.code != 101, "{}, {name}: {ran}", subject.name);
+            assert!(ran.err.contains("\"type\":\"error\""), "{}, {name}: {ran}", subject.name);
+        }
+    }
+}
+
+#[test]
+fn odd_pages_end_well() {
+    for subject in SUBJECTS {
+        let subject = subject();
+        let whole = subject.run();
+        let pages = |fault: &Fault| {
+            subject.proxy.heal();
+            subject.proxy.play(When::always().of(subject.list), fault.clone());
+            subject.run()
+        };
+        let empty = pages(&subject.empty_page);
+        assert_eq!(empty.code, 0, "{}: {empty}", subject.name);
+        assert_eq!(shown(&empty)["items"], Value::Array(vec![]), "{}", subject.name);
+        assert_eq!(shown(&pages(&subject.duplicate_page)), shown(&whole), "{}", subject.name);
+        let looping = pages(&subject.looping_page);
+        assert_eq!(looping.code, 6, "{}: {looping}", subject.name);
+        assert!(looping.err.contains("circle"), "{}: {looping}", subject.name);
+        assert!(subject.proxy.asked().len() < 20, "{}", subject.name);
+    }
+}

@@ -1,0 +1,13 @@
+//! The real program against places that are not on this disk: real servers, and stand-ins for what has none.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+#[path = "../cli/program.rs"]
+mod program;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod registry;
