@@ -1,6 +1,7 @@
 //! Everything found at one location: its cache indexes, named or not, its blobs, and what is wrong.
 
 use crate::error::{Error, Result};
+use crate::model::actions::{self, Actions};
 use crate::model::cache::{Cache, Form};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Severity};
@@ -262,6 +263,8 @@ pub struct Details {
     pub lacks: Vec<(Need, String)>,
     /// What holds for the whole place and deserves to be seen all the time, in a few words each: `insecure`.
     pub notes: Vec<String>,
+    /// Of a GitHub repository's cache: its entries, usage and limits.
+    pub actions: Option<Arc<Actions>>,
 }
 
 /// A location, looked at whole.
@@ -302,11 +305,17 @@ impl Inventory {
                 Error::not_found(what).with_hint("`cachedeck versions` lists those that are there")
             });
         }
+        // Of a scope that several Git refs have, the one that was saved last.
+        let in_scope = |scope: &str| {
+            let is_it = |i: &&CacheIndex| i.tags.iter().any(|name| actions::scope_of(name) == scope);
+            self.indexes.iter().filter(is_it).max_by_key(|i| i.modified.max(i.created))
+        };
+        let called = |name: &str| with_tag(name).or_else(|| in_scope(name));
         let usual = self.location.usual_name();
         let found = match (self.location.asked_name(), self.indexes.as_slice()) {
-            (Some(tag), _) => with_tag(tag),
+            (Some(tag), _) => called(tag),
             (None, [only]) => Some(only),
-            (None, _) => with_tag(usual),
+            (None, _) => called(usual),
         };
         found.ok_or_else(|| {
             let title = self.location.title();

@@ -8,6 +8,7 @@ mod csv;
 mod keys;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::actions::scope_of;
 use crate::model::digest::Digest;
 use crate::model::text;
 use keys::Role;
@@ -269,6 +270,7 @@ impl Location {
                 }
             }
             _ => match (self.index_key(), index) {
+                (Some("scope"), Some(name)) => from.set("scope", scope_of(name)),
                 (Some(key), Some(index)) => from.set(key, index),
                 (None, Some(_)) => return Err(self.unsupported("BuildKit cannot choose a version there")),
                 (_, None) if digest.is_some() => {
@@ -302,6 +304,7 @@ impl Location {
             // An inline cache goes into the image that is built.
             "inline" => to = Self::new("inline"),
             _ => match (self.index_key(), index) {
+                (Some("scope"), Some(name)) => to.set("scope", scope_of(name)),
                 (Some(key), Some(index)) => to.set(key, index),
                 (None, Some(_)) => return Err(self.unsupported("BuildKit cannot name a version there")),
                 (_, None) => {}

@@ -1,5 +1,6 @@
 //! Layer 0: plain data and pure functions. No async, no I/O, no clock.
 
+pub mod actions;
 pub mod cache;
 pub mod digest;
 pub mod files;

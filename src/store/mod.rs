@@ -8,10 +8,11 @@
 //! | local | tags of `index.json` | an envelope, by digest | all of `blobs/`, dangling versions found by content |
 //! | registry, inline | tags of the repository | an envelope, by digest | can't be listed, only read by digest |
 //! | s3, azblob | objects under the manifests prefix | a bare config, by name | objects under the blobs prefix |
-//! | gha | entries of a scope, newest `#n` last | a bare config, by key | entries under the blob prefix |
+//! | gha | scopes under Git refs, `web@refs/heads/main` | a bare config, by entry | entries of REST; read by key in a workflow run |
 //! | builder | none | none | none; [`Store::usage`] instead |
 
 pub mod catalog;
+mod gha;
 mod http;
 mod keyed;
 mod local;

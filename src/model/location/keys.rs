@@ -79,6 +79,7 @@ const TYPES: &[(&str, &[(&str, Role)])] = &[
             ("repository", Place),
             ("timeout", Place),
             ("repo", Own),
+            ("api_url", Own),
         ],
     ),
     ("daemon", &[("builder", Own), ("addr", Own)]),

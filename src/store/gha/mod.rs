@@ -1,0 +1,332 @@
+//! Layer 2: the cache of a GitHub repository (`type=gha`), through either of two APIs or both.
+//!
+//! * REST, from anywhere, lists all entries of all refs, and never gives what is in them.
+//! * The cache service, in a workflow run, gives an entry whose key is known, and lists none.
+//!
+//! A reference is a scope under a Git ref, `web@refs/heads/main`: of its `#n` the highest is in use, and the others are past.
+//! It must not save, and never deletes. (Reading counts as use: GitHub evicts last what was read last.)
+
+mod access;
+mod rest;
+mod service;
+
+use super::http::Http;
+use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Opaque, Reference, References, Store};
+use crate::error::{Error, Kind, Result};
+use crate::model::actions::{self, Actions, Entry, EntryKind, IndexKey};
+use crate::model::digest::Digest;
+use crate::model::finding::{Finding, Problem};
+use crate::model::inventory::Details;
+use crate::model::location::Location;
+use crate::progress::Progress;
+use access::{Api, Run};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use rest::{Listed, Rest};
+use service::{Found, Service};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Blobs in a batch of the listing.
+const BATCH: usize = 100;
+/// Older saves of a scope that are looked for where entries can't be listed.
+const OLDER: u64 = 8;
+/// Lookups at a time.
+const PARALLEL: usize = 8;
+/// How long a list of entries answers for what is there.
+const FRESH: Duration = Duration::from_secs(20);
+
+/// A repository's cache.
+#[derive(Debug)]
+struct Gha {
+    location: Location,
+    rest: Option<Rest>,
+    service: Option<Service>,
+    /// The scope that is meant, where scopes can't be listed.
+    scope: String,
+    /// The entries as last listed, and when that was.
+    listed: Mutex<Option<(Instant, Arc<Listed>)>>,
+}
+
+/// Opens the cache of the repository that `location` or the environment names.
+///
+/// [`Kind::Invalid`] where neither names a repository nor a workflow run's token is at hand, or for one that makes no sense.
+pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    let http = Http::new()?;
+    let run = Run::find(location, Timestamp::now())?;
+    // In a run the token for REST must be handed over explicitly: without it one is better off with the run's own.
+    let api = Api::find(location)?.filter(|api| run.is_none() || api.token.is_some());
+    if run.is_none() && api.is_none() {
+        return Err(Error::invalid("type=gha: which repository?")
+            .with_hint("add repo=OWNER/NAME, or run it in a workflow that hands ACTIONS_RUNTIME_TOKEN to this step"));
+    }
+    let asked = location.value("scope").unwrap_or(location.usual_name());
+    Ok(Arc::new(Gha {
+        location: location.clone(),
+        rest: api.map(|api| Rest::new(http.clone(), api)),
+        service: run.map(|run| Service::new(http, run)),
+        scope: actions::scope_of(asked).to_owned(),
+        listed: Mutex::default(),
+    }))
+}
+
+impl Gha {
+    /// All entries, as they are now.
+    async fn list(&self, rest: &Rest) -> Result<Arc<Listed>> {
+        let listed = Arc::new(rest.list().await?);
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), listed.clone()));
+        Ok(listed)
+    }
+
+    /// All entries as they were a moment ago.
+    async fn recent(&self, rest: &Rest) -> Result<Arc<Listed>> {
+        let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known.filter(|(at, _)| at.elapsed() < FRESH) {
+            Some((_, listed)) => Ok(listed),
+            None => self.list(rest).await,
+        }
+    }
+
+    /// The scope under each ref that the run may read, by looking; with older saves if they are `past`.
+    async fn look(&self, service: &Service, past: bool) -> Result<Vec<Reference>> {
+        let places: Vec<(&str, bool)> = service.readable().flat_map(|r| [(r, false), (r, true)]).collect();
+        let looks = places.into_iter().map(|(git_ref, signed)| async move {
+            let stem = IndexKey::stem(&self.scope, git_ref, signed);
+            let Some(key) = service.newest(&stem).await?.and_then(|found| IndexKey::parse(&found.key)) else {
+                return Ok(Vec::new());
+            };
+            let name = key.name(git_ref);
+            if !past {
+                return Ok(vec![by_key(name, format!("{stem}{}", key.n))]);
+            }
+            let mut older = Vec::new();
+            for n in (key.n.saturating_sub(OLDER).max(1)..key.n).rev() {
+                let key = format!("{stem}{n}");
+                if service.exact(&key).await?.is_some() {
+                    older.push(by_key(name.clone(), key));
+                }
+            }
+            Ok(older)
+        });
+        let found: Vec<Result<Vec<Reference>>> = futures::stream::iter(looks).buffered(PARALLEL).collect().await;
+        let mut all: Vec<Reference> = found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+        if !past {
+            all.sort();
+        }
+        Ok(all)
+    }
+
+    /// The service, or why contents can't be read.
+    fn contents(&self) -> Result<&Service> {
+        self.service.as_ref().ok_or_else(|| {
+            Error::new(Kind::Unsupported, "not supported by gha: reading contents, which need a workflow run's token")
+                .with_hint("run cachedeck in a workflow, with ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL in its environment")
+        })
+    }
+
+    /// Where the content of a blob is.
+    async fn find(&self, digest: &Digest) -> Result<(&Service, Found)> {
+        let service = self.contents()?;
+        match service.exact(&actions::blob_key(digest)).await? {
+            Some(found) => Ok((service, found)),
+            None => Err(absent(digest)),
+        }
+    }
+}
+
+/// A reference that only its key is known of.
+fn by_key(name: String, key: String) -> Reference {
+    Reference { name, digest: None, size: None, modified: None, version: Some(key) }
+}
+
+fn absent(digest: &Digest) -> Error {
+    Error::not_found(format!("no blob {digest} in this cache"))
+}
+
+/// Cache configs in use, and those that were before: each with its number.
+fn references(entries: &[Entry]) -> (Vec<Reference>, Vec<Reference>) {
+    let mut by_name: BTreeMap<String, Vec<(u64, &Entry)>> = BTreeMap::new();
+    for entry in entries {
+        if let EntryKind::Index(key) = &entry.kind {
+            by_name.entry(key.name(&entry.git_ref)).or_default().push((key.n, entry));
+        }
+    }
+    let (mut current, mut past) = (Vec::new(), Vec::new());
+    for (name, mut saves) in by_name {
+        saves.sort_by_key(|(n, entry)| std::cmp::Reverse((*n, entry.id)));
+        for (at, (_, entry)) in saves.into_iter().enumerate() {
+            let reference = Reference {
+                name: name.clone(),
+                digest: None,
+                size: Some(entry.bytes),
+                modified: entry.created,
+                version: Some(entry.id.to_string()),
+            };
+            if at == 0 { current.push(reference) } else { past.push(reference) }
+        }
+    }
+    past.sort_by_key(|reference| std::cmp::Reverse(reference.modified));
+    (current, past)
+}
+
+/// Blobs by digest, each once, whichever refs have it.
+fn blobs(entries: &[Entry]) -> Vec<BlobEntry> {
+    let mut blobs: HashMap<Digest, BlobEntry> = HashMap::new();
+    for entry in entries {
+        let EntryKind::Blob(digest) = entry.kind else { continue };
+        let blob = BlobEntry { digest, size: entry.bytes, modified: entry.created, document: None };
+        match blobs.get_mut(&digest) {
+            Some(other) if other.modified >= blob.modified => {}
+            Some(other) => *other = blob,
+            None => drop(blobs.insert(digest, blob)),
+        }
+    }
+    blobs.into_values().collect()
+}
+
+/// What is to be said where a list changed each time it was read.
+fn moving() -> Finding {
+    Finding::new(Problem::Changed, None, "GitHub's list of caches changed each time it was read: some may be left out")
+}
+
+#[async_trait]
+impl Store for Gha {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            list_blobs: self.rest.is_some(),
+            find_dangling: false,
+            read_blobs: self.service.is_some(),
+            bare_configs: true,
+            write: false,
+            remove: false,
+            hide: false,
+            usage: false,
+            frees: Frees::Exactly,
+        }
+    }
+
+    async fn references(&self) -> Result<References> {
+        let items = match (&self.rest, &self.service) {
+            (Some(rest), _) => references(&self.list(rest).await?.entries).0,
+            (None, Some(service)) => self.look(service, false).await?,
+            (None, None) => Vec::new(),
+        };
+        Ok(References { items, findings: Vec::new() })
+    }
+
+    async fn past(&self) -> Result<References> {
+        let items = match (&self.rest, &self.service) {
+            (Some(rest), _) => references(&self.recent(rest).await?.entries).1,
+            (None, Some(service)) => self.look(service, true).await?,
+            (None, None) => Vec::new(),
+        };
+        Ok(References { items, findings: Vec::new() })
+    }
+
+    async fn details(&self) -> Result<Details> {
+        let mut actions = Actions { contents: self.service.is_some(), ..Actions::default() };
+        if let Some(service) = &self.service {
+            actions.grants = service.grants().to_vec();
+        }
+        match &self.rest {
+            Some(rest) => {
+                let listed = self.recent(rest).await?;
+                actions.repository = Some(rest.repository().to_owned());
+                actions.entries = listed.entries.clone();
+                actions.listed = listed.complete;
+                let (usage, quota, retention) = tokio::join!(rest.usage(), rest.quota(), rest.retention());
+                actions.usage = told(usage, "what GitHub counts", &mut actions.unknown);
+                actions.quota = told(quota, "the quota", &mut actions.unknown);
+                actions.retention_days = told(retention, "how long unused entries stay", &mut actions.unknown);
+                actions.rate = rest.rate();
+            }
+            None => {
+                actions.repository = access::variable("GITHUB_REPOSITORY");
+                let why = "entries are not listed: that needs ghtoken or GH_TOKEN beside the run's token";
+                actions.unknown.push(why.to_owned());
+            }
+        }
+        if !actions.contents {
+            actions.unknown.push("contents need a workflow run's token: layers and graph are unknown".to_owned());
+        }
+        let notes = if actions.contents { Vec::new() } else { vec!["no contents".to_owned()] };
+        Ok(Details { notes, actions: Some(Arc::new(actions)), ..Details::default() })
+    }
+
+    async fn document(&self, reference: &Reference, limit: u64) -> Result<Bytes> {
+        let service = self.contents()?;
+        let version = reference.version.as_deref().unwrap_or_default();
+        let key = match (&self.rest, version.parse::<u64>()) {
+            (Some(rest), Ok(id)) => {
+                let listed = self.recent(rest).await?;
+                let entry = listed.entries.iter().find(|entry| entry.id == id);
+                let entry = entry.ok_or_else(|| Error::not_found(format!("{} is gone", reference.name)))?;
+                if !service.readable().any(|git_ref| git_ref == entry.git_ref) {
+                    let what = format!("this run's token can't read caches of {}", entry.git_ref);
+                    return Err(Error::new(Kind::Denied, what)
+                        .with_hint("a run reads those of its own branch, its base and the default branch"));
+                }
+                entry.key.clone()
+            }
+            _ => version.to_owned(),
+        };
+        let found = service.exact(&key).await?;
+        let found = found.ok_or_else(|| Error::not_found(format!("{key} is not there any more")))?;
+        let response = service.content(&found).await?;
+        service.bytes(response, limit).await
+    }
+
+    async fn blobs(
+        &self,
+        progress: &Progress,
+        _opaque: &Arc<Opaque>,
+        batches: mpsc::Sender<Vec<BlobEntry>>,
+    ) -> Result<Listing> {
+        let Some(rest) = &self.rest else { return Err(self.unsupported("listing blobs, which needs ghtoken or GH_TOKEN")) };
+        progress.check()?;
+        let listed = self.recent(rest).await?;
+        let blobs = blobs(&listed.entries);
+        for batch in blobs.chunks(BATCH) {
+            progress.check()?;
+            progress.add(batch.len() as u64, batch.iter().map(|b| b.size).fold(0, u64::saturating_add));
+            batches.send(batch.to_vec()).await.map_err(|_| Error::cancelled())?;
+        }
+        let findings = if listed.complete { Vec::new() } else { vec![moving()] };
+        Ok(Listing { leftovers: Vec::new(), findings, complete: listed.complete })
+    }
+
+    async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
+        let Some(rest) = &self.rest else {
+            let (service, found) = self.find(digest).await?;
+            return Ok(BlobEntry { digest: *digest, size: service.size(&found).await?, modified: None, document: None });
+        };
+        let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = match known.filter(|(at, _)| at.elapsed() < FRESH) {
+            Some((_, listed)) => {
+                let key = EntryKind::Blob(*digest);
+                blobs(&listed.entries.iter().filter(|e| e.kind == key).cloned().collect::<Vec<_>>())
+            }
+            None => blobs(&rest.entries_of(&actions::blob_key(digest)).await?),
+        };
+        found.into_iter().find(|blob| blob.digest == *digest).ok_or_else(|| absent(digest))
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobReader> {
+        let (service, found) = self.find(digest).await?;
+        let response = service.content(&found).await?;
+        Ok(service.reader(response))
+    }
+}
+
+/// What was told; if nothing was, says so.
+fn told<T>(answer: Result<T>, what: &str, unknown: &mut Vec<String>) -> Option<T> {
+    answer.map_err(|error| unknown.push(format!("{what} is unknown: {error}"))).ok()
+}
