@@ -13,6 +13,7 @@ mod failure;
 mod files;
 mod find;
 mod flags;
+mod gha;
 mod globals;
 mod graph;
 mod inspect;
@@ -83,6 +84,7 @@ const COMMANDS: &[Entry] = &[
     entry::<extract::Extract>(),
     entry::<find::Find>(),
     entry::<flags::Flags>(),
+    entry::<gha::Gha>(),
     entry::<demo::Demo>(),
     entry::<completion::Completion>(),
     entry::<man::Man>(),

@@ -48,6 +48,9 @@ A location is what --cache-from and --cache-to of docker buildx take:
   type=local,src=DIR             a folder that --cache-to type=local,dest=DIR wrote
   type=local,src=DIR,tag=T       one version of it, by tag
   type=local,src=DIR,digest=D    by digest, which finds versions that have no tag any more
+  type=gha,repo=OWNER/NAME       a GitHub repository's caches; scope=S means one of them. The token is
+                                 ghtoken=.., GH_TOKEN, GITHUB_TOKEN or gh's own login; api_url=URL for
+                                 GitHub Enterprise. Contents can be read in a workflow run only
 Shorter:
   DIR                            a folder; called like a command it needs its ./
   DIR,tag=T  DIR,digest=D        one version of it

@@ -5,6 +5,7 @@
 //! `index-<scope>-1-<first 8 hex of sha256(ref)>[-sig]#<n>`.
 
 use crate::model::digest::Digest;
+use crate::model::filter::{Field, FieldKind, Row, Value};
 use jiff::{SignedDuration, Timestamp};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -207,6 +208,41 @@ impl Entry {
     /// When somebody last needed it.
     pub fn touched(&self) -> Option<Timestamp> {
         self.last_used.or(self.created)
+    }
+}
+
+impl Row for Entry {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("key", FieldKind::Text),
+            Field::new("kind", FieldKind::Text),
+            Field::new("scope", FieldKind::Text),
+            Field::new("ref", FieldKind::Text),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
+            Field::new("used", FieldKind::Time).or(&["last_used_at"]),
+            Field::new("age", FieldKind::Time).or(&["created", "created_at"]),
+            Field::new("id", FieldKind::Count),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let text = |text| Some(Value::Text(Cow::Borrowed(text)));
+        match name {
+            "key" => text(&self.key),
+            "kind" => text(self.kind.name()),
+            "scope" => text(self.scope()?),
+            "ref" => text(&self.git_ref),
+            "size" => Some(Value::Size(self.bytes)),
+            "used" => self.touched().map(Value::Time),
+            "age" => self.created.map(Value::Time),
+            "id" => Some(Value::Count(self.id)),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("{} {}", self.key, self.git_ref))
     }
 }
 

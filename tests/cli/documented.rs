@@ -1,5 +1,7 @@
 //! `docs/json.md` and the JSON are the same: every field, its place and its type.
 
+use crate::fixtures::Fixture;
+use crate::github::Github;
 use crate::program::Place;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +93,9 @@ fn the_page_says_exactly_what_comes_out() {
     let gone = "blobs/sha256/04d3bea617a8a9099577d77d90bf8a2d6a49181c1638f8da494f55bcfc67ebdf";
     std::fs::remove_file(place.path("damaged").join(gone)).unwrap();
     let names = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/daemon-du.json");
+    let github = Github::start();
+    github.fill(&Fixture::unpack("gha-cache").path());
+    let actions = github.rest().reveal();
     let sections = sections();
     let listing = sections.iter().find(|s| s.command == "ls").unwrap().fields.clone();
     let mut seen = BTreeSet::new();
@@ -103,6 +108,7 @@ fn the_page_says_exactly_what_comes_out() {
             "verify" => &[&["damaged"]],
             "diff" => &[&["local-history"]],
             "version" => &[&[]],
+            "gha" => &[&[&actions]],
             _ => &[&["local-history"], &["inline-image"]],
         };
         let mut objects = Vec::new();

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use support::faults::{Answer, Fault, Proxy, When};
+use support::github::Github;
 use support::pushing::{Repository, wait};
 
 /// What a place holds before a case begins.
@@ -53,6 +54,15 @@ pub struct Place {
     _keep: Box<dyn Any + Send + Sync>,
 }
 
+impl Place {
+    /// What a place of this kind calls what the world calls `name`, if it can have it.
+    pub fn called(&self, name: &str) -> Option<String> {
+        let is_it =
+            |own: &&String| own.as_str() == name || own.strip_prefix(name).is_some_and(|r| r.starts_with("@refs/"));
+        self.names.iter().map(|(own, _)| own).find(is_it).cloned()
+    }
+}
+
 /// Makes places of one kind.
 type Harness = fn(&World) -> Place;
 
@@ -62,6 +72,9 @@ const HARNESSES: &[(&str, Harness)] = &[
     ("local", local),
     ("registry", |world| registry("registry", world)),
     ("inline", |world| registry("inline", world)),
+    ("gha", |world| gha(world, Github::rest)),
+    ("gha", |world| gha(world, |github| github.both(1))),
+    ("gha", |world| gha(world, |github| github.both(2))),
 ];
 
 fn memory(world: &World) -> Place {
@@ -122,6 +135,23 @@ fn registry(kind: &str, world: &World) -> Place {
     let reference = format!("{}/{}", proxy.authority(), repository.name);
     let location = Location::new(kind).with("ref", reference).with("registry.insecure", "true");
     Place { store: catalog::open(&location).unwrap(), names, _keep: Box::new(proxy) }
+}
+
+/// The names are scopes; each is called by its Git ref, too.
+fn gha(world: &World, location: fn(&Github) -> Location) -> Place {
+    const REF: &str = "refs/heads/main";
+    let github = Github::start();
+    for (digest, bytes) in &world.blobs {
+        github.save(REF, &format!("buildkit-blob-1-{digest}"), bytes.clone());
+    }
+    let mut names = Vec::new();
+    for (scope, digest) in &world.names {
+        if let Some(bytes) = world.blobs.get(digest) {
+            github.save(REF, &format!("index-{scope}-1-f921bd05#1"), bytes.clone());
+            names.push((format!("{scope}@{REF}"), *digest));
+        }
+    }
+    Place { store: catalog::open(&location(&github)).unwrap(), names, _keep: Box::new(github) }
 }
 
 #[test]

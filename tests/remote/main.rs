@@ -10,4 +10,5 @@ mod program;
 mod support;
 
 mod faults;
+mod gha;
 mod registry;

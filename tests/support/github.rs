@@ -164,11 +164,8 @@ impl Github {
         };
         let ((api, url), (blobs, storage)) = (listen(api), listen(storage));
         let contents = Contents { remaining: 5000, quota_gb: Some(10), retention_days: Some(7), ..Contents::default() };
-        let shared = Arc::new(Shared {
-            contents: Mutex::new(contents),
-            intercept: Mutex::new(None),
-            storage: storage.clone(),
-        });
+        let shared =
+            Arc::new(Shared { contents: Mutex::new(contents), intercept: Mutex::new(None), storage: storage.clone() });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (for_api, for_storage) = (shared.clone(), shared.clone());
         std::thread::spawn(move || {
@@ -257,9 +254,15 @@ impl Github {
 /// A workflow run's token: refs with what it may do there, 1 to read, 2 to write.
 pub fn run_token(scopes: &[(&str, u64)]) -> String {
     let ac: Vec<Value> = scopes.iter().map(|(r, p)| json!({ "Scope": r, "Permission": p })).collect();
-    let claims = json!({ "ac": Value::Array(ac).to_string(), "nbf": 1_600_000_000, "exp": 4_000_000_000u64, "iss": "tests" });
+    let claims =
+        json!({ "ac": Value::Array(ac).to_string(), "nbf": 1_600_000_000, "exp": 4_000_000_000u64, "iss": "tests" });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.{}", part(&json!({ "alg": "RS256", "typ": "JWT" })), part(&claims), URL_SAFE_NO_PAD.encode("signature"))
+    format!(
+        "{}.{}.{}",
+        part(&json!({ "alg": "RS256", "typ": "JWT" })),
+        part(&claims),
+        URL_SAFE_NO_PAD.encode("signature")
+    )
 }
 
 /// The refs of a run's token that have all bits of `permission`.
@@ -276,7 +279,8 @@ fn granted(headers: &HeaderMap, permission: u64) -> Option<Vec<String>> {
 async fn see(shared: &Shared, origin: &'static str, request: Request) -> Result<(Seen, HeaderMap, Bytes), Response> {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 30).await.map_err(|_| StatusCode::BAD_REQUEST.into_response())?;
-    let credentials = ["authorization", "cookie", "x-github-token"].iter().any(|name| parts.headers.contains_key(*name));
+    let credentials =
+        ["authorization", "cookie", "x-github-token"].iter().any(|name| parts.headers.contains_key(*name));
     let seen = Seen {
         origin,
         method: parts.method,
@@ -320,7 +324,10 @@ fn answer(status: u16, value: Value) -> Response {
 
 fn rest(contents: &mut Contents, seen: &Seen, headers: &HeaderMap) -> Response {
     let message = |status: u16, message: &str| {
-        answer(status, json!({ "message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string() }))
+        answer(
+            status,
+            json!({ "message": message, "documentation_url": "https://docs.github.com/rest", "status": status.to_string() }),
+        )
     };
     let authorized = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let mut response = match authorized {
@@ -405,7 +412,9 @@ fn list(contents: &Contents, query: &BTreeMap<String, String>) -> Response {
 }
 
 fn signed(storage: &str, container: &str, id: u64, permissions: &str) -> String {
-    format!("{storage}/{container}/{id}?se=2036-01-01T00%3A00%3A00Z&sig={SIGNATURE}&sp={permissions}&sr=b&sv=2025-01-05")
+    format!(
+        "{storage}/{container}/{id}?se=2036-01-01T00%3A00%3A00Z&sig={SIGNATURE}&sp={permissions}&sr=b&sv=2025-01-05"
+    )
 }
 
 fn twirp(contents: &mut Contents, storage: &str, (call, headers): (&str, &HeaderMap), body: &[u8]) -> Response {
@@ -485,7 +494,8 @@ fn v1(
     match (&seen.method, call, id) {
         (&Method::GET, "cache", _) => {
             let query = parameters(&seen.query);
-            let keys: Vec<String> = query.get("keys").map(|k| k.split(',').map(str::to_owned).collect()).unwrap_or_default();
+            let keys: Vec<String> =
+                query.get("keys").map(|k| k.split(',').map(str::to_owned).collect()).unwrap_or_default();
             match contents.find(&readable, &keys, query.get("version").map_or("", String::as_str)) {
                 Some(entry) => {
                     let url = signed(storage, "artifactcache", entry.id, "r");
@@ -591,7 +601,8 @@ fn storage(
     let built = match (seen.method.clone(), start) {
         (Method::HEAD, _) => base.header("content-length", whole.len()).body(Body::empty()),
         (Method::GET, Some(start)) => {
-            let end = range.and_then(|(_, end)| end.parse::<usize>().ok()).map_or(whole.len(), |e| (e + 1).min(whole.len()));
+            let end =
+                range.and_then(|(_, end)| end.parse::<usize>().ok()).map_or(whole.len(), |e| (e + 1).min(whole.len()));
             let told = format!("bytes {start}-{}/{}", end - 1, whole.len());
             base.status(206).header("content-range", told).body(Body::from(whole.slice(start..end)))
         }

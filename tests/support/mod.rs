@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod faults;
+pub mod github;
 pub mod pushing;
 
 /// Where a server is that `tests/servers/with` started. Fails where it did not: no test is skipped for want of a server.

@@ -194,7 +194,11 @@ impl Run {
                 let Some(url) = setting(location, "url", &["ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL"]) else {
                     return Ok(None);
                 };
-                let v2 = if version == 0 { url.contains("results-receiver.actions.githubusercontent.com") } else { version > 1 };
+                let v2 = if version == 0 {
+                    url.contains("results-receiver.actions.githubusercontent.com")
+                } else {
+                    version > 1
+                };
                 (url, v2)
             }
         };
@@ -230,8 +234,9 @@ fn grants(token: &str, now: Timestamp) -> Result<Vec<Grant>> {
         permission: u64,
     }
     let bad = |why: &str| {
-        Error::invalid(format!("the token for GitHub's cache service can't be used: {why}"))
-            .with_hint("it is ACTIONS_RUNTIME_TOKEN of the workflow run; a personal token goes into ghtoken or GH_TOKEN")
+        Error::invalid(format!("the token for GitHub's cache service can't be used: {why}")).with_hint(
+            "it is ACTIONS_RUNTIME_TOKEN of the workflow run; a personal token goes into ghtoken or GH_TOKEN",
+        )
     };
     if token.len() > MAX_TOKEN {
         return Err(bad("it is too long"));
@@ -247,8 +252,7 @@ fn grants(token: &str, now: Timestamp) -> Result<Vec<Grant>> {
     if scopes.len() > MAX_GRANTS {
         return Err(bad("it names too many refs"));
     }
-    let grant =
-        |s: Scope| Grant { git_ref: s.git_ref, read: s.permission & 1 != 0, write: s.permission & 2 != 0 };
+    let grant = |s: Scope| Grant { git_ref: s.git_ref, read: s.permission & 1 != 0, write: s.permission & 2 != 0 };
     Ok(scopes.into_iter().map(grant).collect())
 }
 
@@ -291,7 +295,9 @@ mod tests {
 
     #[test]
     fn a_repository_has_an_owner() {
-        for (repository, good) in [("a/b.c-d_e", true), ("a", false), ("a/b/c", false), ("a/..", false), ("a/b?x", false)] {
+        for (repository, good) in
+            [("a/b.c-d_e", true), ("a", false), ("a/b/c", false), ("a/..", false), ("a/b?x", false)]
+        {
             let location = format!("type=gha,repo={repository},api_url=https://git.example/api/v3,ghtoken=x");
             let found = Api::find(&location.parse().unwrap());
             assert_eq!(found.is_ok(), good, "{repository}");

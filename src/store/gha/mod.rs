@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::actions::{self, Actions, Entry, EntryKind, IndexKey};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
-use crate::model::inventory::Details;
+use crate::model::inventory::{Details, Need};
 use crate::model::location::Location;
 use crate::progress::Progress;
 use access::{Api, Run};
@@ -31,6 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
+/// Why REST alone does not do.
+const NO_CONTENTS: &str = "contents need a workflow run's token";
 /// Blobs in a batch of the listing.
 const BATCH: usize = 100;
 /// Older saves of a scope that are looked for where entries can't be listed.
@@ -93,25 +95,9 @@ impl Gha {
 
     /// The scope under each ref that the run may read, by looking; with older saves if they are `past`.
     async fn look(&self, service: &Service, past: bool) -> Result<Vec<Reference>> {
-        let places: Vec<(&str, bool)> = service.readable().flat_map(|r| [(r, false), (r, true)]).collect();
-        let looks = places.into_iter().map(|(git_ref, signed)| async move {
-            let stem = IndexKey::stem(&self.scope, git_ref, signed);
-            let Some(key) = service.newest(&stem).await?.and_then(|found| IndexKey::parse(&found.key)) else {
-                return Ok(Vec::new());
-            };
-            let name = key.name(git_ref);
-            if !past {
-                return Ok(vec![by_key(name, format!("{stem}{}", key.n))]);
-            }
-            let mut older = Vec::new();
-            for n in (key.n.saturating_sub(OLDER).max(1)..key.n).rev() {
-                let key = format!("{stem}{n}");
-                if service.exact(&key).await?.is_some() {
-                    older.push(by_key(name.clone(), key));
-                }
-            }
-            Ok(older)
-        });
+        let places = service.readable().flat_map(|git_ref| [(git_ref.to_owned(), false), (git_ref.to_owned(), true)]);
+        let places: Vec<(String, bool)> = places.collect();
+        let looks = places.into_iter().map(|(git_ref, signed)| self.look_under(service, git_ref, signed, past));
         let found: Vec<Result<Vec<Reference>>> = futures::stream::iter(looks).buffered(PARALLEL).collect().await;
         let mut all: Vec<Reference> = found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         if !past {
@@ -120,11 +106,31 @@ impl Gha {
         Ok(all)
     }
 
+    async fn look_under(&self, service: &Service, git_ref: String, signed: bool, past: bool) -> Result<Vec<Reference>> {
+        let stem = IndexKey::stem(&self.scope, &git_ref, signed);
+        let Some(key) = service.newest(&stem).await?.and_then(|found| IndexKey::parse(&found.key)) else {
+            return Ok(Vec::new());
+        };
+        let name = key.name(&git_ref);
+        if !past {
+            return Ok(vec![by_key(name, format!("{stem}{}", key.n))]);
+        }
+        let mut older = Vec::new();
+        for n in (key.n.saturating_sub(OLDER).max(1)..key.n).rev() {
+            let key = format!("{stem}{n}");
+            if service.exact(&key).await?.is_some() {
+                older.push(by_key(name.clone(), key));
+            }
+        }
+        Ok(older)
+    }
+
     /// The service, or why contents can't be read.
     fn contents(&self) -> Result<&Service> {
         self.service.as_ref().ok_or_else(|| {
-            Error::new(Kind::Unsupported, "not supported by gha: reading contents, which need a workflow run's token")
-                .with_hint("run cachedeck in a workflow, with ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL in its environment")
+            self.unsupported(NO_CONTENTS).with_hint(
+                "run cachedeck in a workflow, with ACTIONS_RUNTIME_TOKEN and ACTIONS_RESULTS_URL in its environment",
+            )
         })
     }
 
@@ -213,6 +219,11 @@ impl Store for Gha {
         }
     }
 
+    fn lacks(&self, need: Need) -> Option<String> {
+        let lacking = need == Need::Contents && self.service.is_none();
+        lacking.then(|| NO_CONTENTS.to_owned())
+    }
+
     async fn references(&self) -> Result<References> {
         let items = match (&self.rest, &self.service) {
             (Some(rest), _) => references(&self.list(rest).await?.entries).0,
@@ -255,7 +266,7 @@ impl Store for Gha {
             }
         }
         if !actions.contents {
-            actions.unknown.push("contents need a workflow run's token: layers and graph are unknown".to_owned());
+            actions.unknown.push(format!("{NO_CONTENTS}: layers and graphs are unknown"));
         }
         let notes = if actions.contents { Vec::new() } else { vec!["no contents".to_owned()] };
         Ok(Details { notes, actions: Some(Arc::new(actions)), ..Details::default() })
@@ -290,7 +301,9 @@ impl Store for Gha {
         _opaque: &Arc<Opaque>,
         batches: mpsc::Sender<Vec<BlobEntry>>,
     ) -> Result<Listing> {
-        let Some(rest) = &self.rest else { return Err(self.unsupported("listing blobs, which needs ghtoken or GH_TOKEN")) };
+        let Some(rest) = &self.rest else {
+            return Err(self.unsupported("listing blobs, which needs ghtoken or GH_TOKEN"));
+        };
         progress.check()?;
         let listed = self.recent(rest).await?;
         let blobs = blobs(&listed.entries);
@@ -306,7 +319,12 @@ impl Store for Gha {
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
         let Some(rest) = &self.rest else {
             let (service, found) = self.find(digest).await?;
-            return Ok(BlobEntry { digest: *digest, size: service.size(&found).await?, modified: None, document: None });
+            return Ok(BlobEntry {
+                digest: *digest,
+                size: service.size(&found).await?,
+                modified: None,
+                document: None,
+            });
         };
         let known = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let found = match known.filter(|(at, _)| at.elapsed() < FRESH) {

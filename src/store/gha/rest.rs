@@ -113,7 +113,10 @@ impl Rest {
         let first = self.page(1).await?;
         let total = first.total_count;
         if total > MOST {
-            return Err(Error::corrupt(format!("{} says that {} holds {total} caches", self.api.host, self.api.repository)));
+            return Err(Error::corrupt(format!(
+                "{} says that {} holds {total} caches",
+                self.api.host, self.api.repository
+            )));
         }
         let pages = (total as usize).div_ceil(PAGE);
         let mut rest = futures::stream::iter(2..=pages).map(|number| self.page(number)).buffered(PARALLEL);
@@ -206,9 +209,8 @@ impl Rest {
             return Err(self.classify(&response));
         }
         let bytes = self.http.bytes(response, PAGE_BYTES).await?;
-        serde_json::from_slice(&bytes).map_err(|e| {
-            Error::corrupt(format!("{}: not an answer of GitHub's API", http::shown(&url))).with_source(e)
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::corrupt(format!("{}: not an answer of GitHub's API", http::shown(&url))).with_source(e))
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url> {
