@@ -9,7 +9,7 @@ mod work;
 
 pub use messages::{Effect, Message, Order, Report, Setup};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::location::Location;
 use crate::model::text;
 use crate::ops::find;
@@ -321,11 +321,23 @@ impl App {
                     });
                 }
             }
+            Action::GoGha => self.go_gha(),
             Action::GoLogs => self.push(Box::new(screens::logs::Logs::new())),
             Action::YankDigest | Action::YankRef | Action::YankFrom | Action::YankTo => self.yank(action),
             Action::YankPath | Action::YankJson | Action::YankCommand => self.yank(action),
             _ => {
                 self.with_screen(|screen, cx| screen.act(action, cx));
+            }
+        }
+    }
+
+    fn go_gha(&mut self) {
+        let Some(place) = self.top().place() else { return };
+        match self.shared.places.get(place).map(|place| place.location.kind()) {
+            Some("gha") => self.push(Box::new(screens::gha::Gha::new(place))),
+            kind => {
+                let kind = text::safe(kind.unwrap_or_default()).into_owned();
+                self.say(Tone::Note, Error::unsupported(&kind, "entries of a GitHub repository").to_string());
             }
         }
     }

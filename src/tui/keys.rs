@@ -40,11 +40,13 @@ pub enum View {
     Found,
     /// The log.
     Logs,
+    /// The entries of a GitHub repository's cache.
+    Gha,
 }
 
 impl View {
     /// All of them, in the order of the screens.
-    pub const ALL: [View; 13] = [
+    pub const ALL: [View; 14] = [
         View::Locations,
         View::Indexes,
         View::Layers,
@@ -58,6 +60,7 @@ impl View {
         View::Findings,
         View::Found,
         View::Logs,
+        View::Gha,
     ];
 
     /// The name in `[keys.<screen>]` of the config.
@@ -76,6 +79,7 @@ impl View {
             View::Findings => "findings",
             View::Found => "found",
             View::Logs => "logs",
+            View::Gha => "gha",
         }
     }
 }
@@ -142,6 +146,7 @@ pub enum Action {
     GoIndexes,
     GoBlobs,
     GoFindings,
+    GoGha,
     GoLogs,
     Find,
     FindFile,

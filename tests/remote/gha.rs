@@ -200,7 +200,7 @@ fn a_list_without_end_is_refused() {
         let page = json!({ "total_count": u64::MAX, "actions_caches": [{ "id": 1, "key": "x" }] });
         seen.path.ends_with("/caches").then(|| page.to_string().into_response())
     });
-    let said = fails(1, &[], &["ls", &github.rest().reveal()]);
+    let said = fails(6, &[], &["ls", &github.rest().reveal()]);
     assert!(said.contains("18446744073709551615"), "{said}");
 }
 
@@ -335,7 +335,7 @@ fn usage_is_told_by_ref_scope_and_kind() {
     let all = json(&["gha", "usage", "--json"], &github.rest());
     let item = &all["items"][0];
     for (field, value) in
-        [("entries", 11), ("bytes", 340_483), ("quota_bytes", 10 << 30), ("blobs", 9), ("blob_bytes", 234_966)]
+        [("entries", 11), ("bytes", 340_483u64), ("quota_bytes", 10 << 30), ("blobs", 9), ("blob_bytes", 234_966)]
     {
         assert_eq!(item[field], value, "{field}: {all}");
     }

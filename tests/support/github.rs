@@ -87,8 +87,8 @@ impl Contents {
     pub fn save(&mut self, git_ref: &str, key: &str, version: &str, content: impl Into<Bytes>) -> u64 {
         let content = content.into();
         self.last += 1;
-        let begin: Timestamp = "2026-11-14T08:00:00Z".parse().unwrap();
-        let created = begin + SignedDuration::from_secs(self.last as i64);
+        let newest = self.entries.iter().map(|e| e.created).max();
+        let created = newest.unwrap_or("2026-11-14T08:00:00Z".parse().unwrap()) + SignedDuration::from_secs(1);
         self.entries.push(Entry {
             id: self.last,
             git_ref: git_ref.to_owned(),

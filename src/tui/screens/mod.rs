@@ -5,6 +5,7 @@ pub mod diff;
 pub mod files;
 pub mod findings;
 pub mod found;
+pub mod gha;
 pub mod home;
 pub mod index;
 pub mod logs;
