@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 type Open = fn(&Location) -> Result<Arc<dyn Store>>;
 
-const BACKENDS: &[(&str, Open)] = &[("local", local::open), ("registry", registry::open), ("inline", registry::open), ("gha", gha::open)];
+const BACKENDS: &[(&str, Open)] =
+    &[("local", local::open), ("registry", registry::open), ("inline", registry::open), ("gha", gha::open)];
 
 /// Types of which nothing is remembered: they are at hand, or have no documents.
 const AT_HAND: &[&str] = &["local", "daemon"];

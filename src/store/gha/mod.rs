@@ -46,6 +46,7 @@ const FRESH: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 struct Gha {
     location: Location,
+    identity: String,
     rest: Option<Rest>,
     service: Option<Service>,
     /// The scope that is meant, where scopes can't be listed.
@@ -66,9 +67,17 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
         return Err(Error::invalid("type=gha: which repository?")
             .with_hint("add repo=OWNER/NAME, or run it in a workflow that hands ACTIONS_RUNTIME_TOKEN to this step"));
     }
+    // GitHub's numbers of entries are never used twice, but keys are, which are all that a run alone knows: what was read then
+    // is good for that run only.
+    let identity = match (&api, &run) {
+        (Some(api), _) => format!("gha {} {}", crate::store::http::shown(&api.url), api.repository.to_lowercase()),
+        (None, Some(run)) => format!("gha run {}", Digest::of(run.token.as_bytes())),
+        (None, None) => location.identity(),
+    };
     let asked = location.value("scope").unwrap_or(location.usual_name());
     Ok(Arc::new(Gha {
         location: location.clone(),
+        identity,
         rest: api.map(|api| Rest::new(http.clone(), api)),
         service: run.map(|run| Service::new(http, run)),
         scope: actions::scope_of(asked).to_owned(),
@@ -203,6 +212,10 @@ fn moving() -> Finding {
 impl Store for Gha {
     fn location(&self) -> &Location {
         &self.location
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
     }
 
     fn capabilities(&self) -> Capabilities {
