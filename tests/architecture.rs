@@ -38,6 +38,9 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("http_auth", &["store/registry/"]),
     ("async_trait", &["store/"]),
     ("rusqlite", &["state/"]),
+    ("azure_core", &["store/azblob/"]),
+    ("azure_identity", &["store/azblob/"]),
+    ("azure_storage", &["store/azblob/"]),
 ];
 
 /// Text that has no place under a path, and why.

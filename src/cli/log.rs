@@ -6,8 +6,9 @@ use crate::model::text;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::sync::Mutex;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 /// Starts logging, if that is asked for; without a file only if `stderr` may be written to.
 pub(super) fn start(globals: &Globals, stderr: bool) -> Result<()> {
@@ -26,7 +27,10 @@ pub(super) fn start(globals: &Globals, stderr: bool) -> Result<()> {
         }
         None => BoxMakeWriter::new(|| Safe(io::stderr())),
     };
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(writer).finish();
+    // Only what cachedeck itself says: some libraries log requests with all that authorises them.
+    let own = Targets::new().with_target(env!("CARGO_PKG_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(own));
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|e| Error::new(Kind::Internal, "starting the log").with_source(e))
 }

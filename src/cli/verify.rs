@@ -29,7 +29,7 @@ Levels, each with those before it:
 
 Findings:
   blob_missing wrong_size wrong_digest unreadable malformed stray leftover unknown_option changed
-  unlisted_layer too_large; --fail-on also takes
+  unlisted_layer too_large deleted; --fail-on also takes
   missing (blob_missing), corrupt (wrong_size wrong_digest malformed), error, warning, note, any and none
 
 Fields to filter and sort by:
@@ -68,7 +68,7 @@ enum FailOn {
     Problem(Problem),
 }
 
-const PROBLEMS: [Problem; 11] = [
+const PROBLEMS: [Problem; 12] = [
     Problem::BlobMissing,
     Problem::WrongSize,
     Problem::WrongDigest,
@@ -80,6 +80,7 @@ const PROBLEMS: [Problem; 11] = [
     Problem::Changed,
     Problem::UnlistedLayer,
     Problem::TooLarge,
+    Problem::Deleted,
 ];
 
 const GROUPS: [(&str, FailOn); 7] = [

@@ -53,6 +53,8 @@ pub enum Problem {
     UnlistedLayer,
     /// A config that builds refuse to read from here because of its size.
     TooLarge,
+    /// Something that was deleted, and that the place still keeps for a while.
+    Deleted,
 }
 
 impl Problem {
@@ -70,6 +72,7 @@ impl Problem {
             Problem::Changed => "changed",
             Problem::UnlistedLayer => "unlisted_layer",
             Problem::TooLarge => "too_large",
+            Problem::Deleted => "deleted",
         }
     }
 }
@@ -97,7 +100,7 @@ impl Finding {
         let severity = match problem {
             P::BlobMissing | P::WrongSize | P::WrongDigest | P::Malformed | P::TooLarge => Severity::Error,
             P::Unreadable | P::Changed | P::UnknownOption | P::UnlistedLayer => Severity::Warning,
-            P::Stray | P::Leftover => Severity::Note,
+            P::Stray | P::Leftover | P::Deleted => Severity::Note,
         };
         let remedy = match problem {
             P::BlobMissing => Some("export the cache again from a builder that still has it"),
@@ -106,6 +109,7 @@ impl Finding {
             P::Malformed => Some("export the cache again under the same tag"),
             P::Changed => Some("look again once the build that writes here is done"),
             P::TooLarge => Some("export with mode=min, or to s3 or azblob, which have no such limit"),
+            P::Deleted => Some("undelete it where it is kept, then look again"),
             P::Stray | P::Leftover | P::UnknownOption | P::UnlistedLayer => None,
         };
         Self { severity, problem, digest, message: message.into(), remedy: remedy.map(Into::into) }

@@ -2,7 +2,7 @@
 //! places other than this machine is remembered.
 
 use super::remembered::remembered;
-use super::{Store, gha, local, registry};
+use super::{Store, azblob, gha, local, registry};
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
 use crate::state::State;
@@ -10,8 +10,13 @@ use std::sync::Arc;
 
 type Open = fn(&Location) -> Result<Arc<dyn Store>>;
 
-const BACKENDS: &[(&str, Open)] =
-    &[("local", local::open), ("registry", registry::open), ("inline", registry::open), ("gha", gha::open)];
+const BACKENDS: &[(&str, Open)] = &[
+    ("azblob", azblob::open),
+    ("local", local::open),
+    ("registry", registry::open),
+    ("inline", registry::open),
+    ("gha", gha::open),
+];
 
 /// Types of which nothing is remembered: they are at hand, or have no documents.
 const AT_HAND: &[&str] = &["local", "daemon"];

@@ -27,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Sets [`TIMEOUT`]: `10s`, `2m`.
 pub const TIMEOUT_VARIABLE: &str = "CACHEDECK_TIMEOUT";
+/// Set to 1, lets credentials go over plain HTTP.
+pub const PLAINTEXT_VARIABLE: &str = "CACHEDECK_PLAINTEXT_CREDENTIALS";
 /// Times a request is sent at most, where the backend does not say.
 const ATTEMPTS: usize = 4;
 /// The longest that a server may have us wait before a retry.
@@ -248,6 +250,16 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     }
+}
+
+/// Refuses credentials on their way over plain HTTP: [`Kind::Denied`] off this machine, unless the user says otherwise.
+pub fn may_carry_credentials(url: &Url) -> Result<()> {
+    let allowed = || std::env::var(PLAINTEXT_VARIABLE).is_ok_and(|value| value == "1");
+    if url.scheme() == "https" || is_loopback(url) || allowed() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Denied, format!("{}: no credentials are sent without encryption", shown(url)))
+        .with_hint(format!("use https, or accept that anybody on the way can read them: {PLAINTEXT_VARIABLE}=1")))
 }
 
 /// Whether the same request may well succeed later.

@@ -20,19 +20,23 @@ impl Layout {
         Self { manifests: under("manifests_prefix", "manifests/"), blobs: under("blobs_prefix", "blobs/") }
     }
 
-    /// As BuildKit has it in azblob: options joined as a path, without empty, `.` and `..` parts.
+    /// As BuildKit has it in azblob: options joined as Go joins paths. What is empty is left out, `.` and `..` are resolved
+    /// as far as they go, and a slash in the beginning stays.
     pub fn joined(location: &Location) -> Self {
         let under = |key, usual| {
+            let all = [location.get("prefix").unwrap_or_default(), location.get(key).unwrap_or(usual)];
+            let rooted = all.iter().find(|part| !part.is_empty()).is_some_and(|part| part.starts_with('/'));
             let mut parts: Vec<&str> = Vec::new();
-            let all = [location.value("prefix").unwrap_or_default(), location.value(key).unwrap_or(usual)];
             for part in all.iter().flat_map(|path| path.split('/')) {
                 match part {
                     "" | "." => {}
-                    ".." => drop(parts.pop()),
+                    ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+                    ".." if rooted => {}
                     part => parts.push(part),
                 }
             }
-            parts.iter().map(|part| format!("{part}/")).collect()
+            let path: String = parts.iter().map(|part| format!("{part}/")).collect();
+            if rooted { format!("/{path}") } else { path }
         };
         Self { manifests: under("manifests_prefix", "manifests"), blobs: under("blobs_prefix", "blobs") }
     }
@@ -73,10 +77,15 @@ mod tests {
         assert_eq!(layout(Layout::plain, ""), text(("manifests/", "blobs/")));
         assert_eq!(layout(Layout::plain, ",prefix=team,blobs_prefix=b"), text(("teammanifests/", "teamb")));
         assert_eq!(layout(Layout::joined, ""), text(("manifests/", "blobs/")));
-        assert_eq!(
-            layout(Layout::joined, ",prefix=/team//a/,blobs_prefix=./b"),
-            text(("team/a/manifests/", "team/a/b/"))
-        );
+        for (options, manifests, blobs) in [
+            (",prefix=team//a/,blobs_prefix=./b", "team/a/manifests/", "team/a/b/"),
+            (",prefix=/team", "/team/manifests/", "/team/blobs/"),
+            (",prefix=a,manifests_prefix=../../m,blobs_prefix=/b", "../m/", "a/b/"),
+            (",prefix=/,blobs_prefix=../b", "/manifests/", "/b/"),
+            (",prefix=,manifests_prefix=,blobs_prefix=/b", "", "/b/"),
+        ] {
+            assert_eq!(layout(Layout::joined, options), text((manifests, blobs)), "{options}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | gha | scopes under Git refs, `web@refs/heads/main` | a bare config, by entry | entries of REST; read by key in a workflow run |
 //! | builder | none | none | none; [`Store::usage`] instead |
 
+mod azblob;
 pub mod catalog;
 mod gha;
 mod http;

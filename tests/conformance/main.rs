@@ -20,6 +20,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::azure::Container;
 use support::faults::{Answer, Fault, Proxy, When};
 use support::github::Github;
 use support::pushing::{Repository, wait};
@@ -70,6 +71,7 @@ type Harness = fn(&World) -> Place;
 const HARNESSES: &[(&str, Harness)] = &[
     ("memory", memory),
     ("local", local),
+    ("azblob", azblob),
     ("registry", |world| registry("registry", world)),
     ("inline", |world| registry("inline", world)),
     ("gha", |world| gha(world, Github::rest)),
@@ -152,6 +154,24 @@ fn gha(world: &World, location: fn(&Github) -> Location) -> Place {
         }
     }
     Place { store: catalog::open(&location(&github)).unwrap(), names, _keep: Box::new(github) }
+}
+
+fn azblob(world: &World) -> Place {
+    let container = Container::with(keyed(world));
+    let mut names = world.names.clone();
+    names.retain(|(_, digest)| world.blobs.contains_key(digest));
+    let store = catalog::open(&container.location().parse().unwrap()).unwrap();
+    Place { store, names, _keep: Box::new(()) }
+}
+
+/// What object stores hold: each blob under its digest, what a name leads to under the name.
+fn keyed(world: &World) -> BTreeMap<String, Vec<u8>> {
+    let blobs = world.blobs.iter().map(|(digest, bytes)| (format!("blobs/{digest}"), bytes.to_vec()));
+    let named = world.names.iter().filter_map(|(name, digest)| {
+        let bytes = world.blobs.get(digest)?;
+        Some((format!("manifests/{name}"), bytes.to_vec()))
+    });
+    blobs.chain(named).collect()
 }
 
 #[test]

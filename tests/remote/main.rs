@@ -9,6 +9,8 @@ mod program;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod azblob;
+mod canaries;
 mod faults;
 mod gha;
 mod registry;

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+pub mod azure;
 pub mod faults;
 pub mod github;
 pub mod pushing;

@@ -1,0 +1,222 @@
+//! A container of a storage account, and how it is spoken to: URLs, credentials, and what Azure's refusals mean.
+
+use super::credentials::Chain;
+use super::settings::{Credentials, Settings};
+use super::transport::{Refusal, Transport};
+use crate::error::{Error, Kind, Result};
+use crate::store::http::{self, Http};
+use azure_core::auth::Secret;
+use azure_core::error::ErrorKind;
+use azure_core::{ClientOptions, Context, HttpClient, Method, Pipeline, ResponseBody, RetryOptions, TransportOptions};
+use azure_storage::StorageCredentials;
+use azure_storage::clients::{ServiceType, finalize_request, new_pipeline_from_options};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+use url::Url;
+use url::form_urlencoded::byte_serialize;
+
+/// Clocks further apart than this are told of: Azure refuses signatures that are a quarter of an hour off.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// A container, with whoever asks.
+pub(super) struct Container {
+    pipeline: Pipeline,
+    base: Url,
+    name: String,
+    /// Whether a role of Entra ID decides what may be done.
+    by_role: bool,
+}
+
+/// Why there is no answer to work with.
+pub(super) enum Failure {
+    /// Azure says no.
+    Refused(Refusal),
+    /// It was not even asked, or did not answer.
+    Other(Error),
+}
+
+/// An answer: what its head tells, and its body.
+pub(super) struct Answer {
+    pub(super) length: Option<u64>,
+    pub(super) modified: Option<Timestamp>,
+    pub(super) body: ResponseBody,
+}
+
+impl Container {
+    pub(super) fn new(settings: Settings) -> Result<Self> {
+        let Settings { account_url, account_name, container, credentials, .. } = settings;
+        // What is signed holds for one place only.
+        let client: Arc<dyn HttpClient> = Arc::new(Transport(Http::new()?.without_redirects()));
+        let by_role = matches!(credentials, Credentials::EntraId);
+        let credentials = match credentials {
+            Credentials::Key(key) => StorageCredentials::access_key(account_name, Secret::new(key)),
+            Credentials::Signature(query) => StorageCredentials::sas_token(query)
+                // The SDK's error repeats the signature.
+                .map_err(|_| Error::invalid("the shared access signature in account_url makes no sense"))?,
+            Credentials::EntraId => StorageCredentials::token_credential(Arc::new(Chain::new(client.clone()))),
+        };
+        let options = ClientOptions::default().retry(RetryOptions::none()).transport(TransportOptions::new(client));
+        let pipeline = new_pipeline_from_options(options, credentials);
+        Ok(Self { pipeline, base: account_url, name: container, by_role })
+    }
+
+    /// The container's own URL, to ask something of it.
+    pub(super) fn url(&self, query: &[(&str, &str)]) -> Url {
+        let mut url = self.at(&self.name);
+        url.query_pairs_mut().extend_pairs(query);
+        url
+    }
+
+    /// The URL of one blob.
+    pub(super) fn blob_url(&self, key: &str) -> Url {
+        self.at(&format!("{}/{}", self.name, encoded(key)))
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Asks, signed.
+    pub(super) async fn ask(&self, method: Method, url: Url) -> std::result::Result<Answer, Failure> {
+        // Its authorization trusts that the kind of service is told along.
+        let mut context = Context::new();
+        context.insert(ServiceType::Blob);
+        let request = finalize_request(url, method, azure_core::headers::Headers::new(), None);
+        let answer = match request {
+            Ok(mut request) => self.pipeline.send(&context, &mut request).await,
+            Err(error) => Err(error),
+        };
+        let (_, headers, body) = answer.map_err(failure)?.deconstruct();
+        let text = |name: &'static str| headers.get_optional_str(&name.into());
+        Ok(Answer {
+            length: text("content-length").and_then(|length| length.parse().ok()),
+            modified: text("last-modified").and_then(time),
+            body,
+        })
+    }
+
+    /// The error for `failure`; `what` says what was asked for.
+    pub(super) fn classify(&self, what: &str, failure: Failure) -> Error {
+        let refusal = match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Other(error) => return error.context(what),
+        };
+        let kind = match (refusal.code.as_deref(), refusal.status.as_u16()) {
+            (Some("AuthenticationFailed" | "InvalidAuthenticationInfo" | "NoAuthenticationInformation"), _) => {
+                Kind::Unauthenticated
+            }
+            // It is there, and nobody may read it as it is.
+            (Some("BlobArchived"), _) => Kind::Denied,
+            _ => http::kind_of(refusal.status),
+        };
+        let what = match refusal.code.as_deref() {
+            Some("ContainerNotFound") => format!("no container {} at {}", self.name, refusal.host),
+            _ => format!("{what}: {refusal}"),
+        };
+        let error = Error::new(kind, what);
+        match self.hint(&refusal).or(refusal.hint) {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+
+    /// What helps against a refusal.
+    fn hint(&self, refusal: &Refusal) -> Option<String> {
+        let hint = match refusal.code.as_deref()? {
+            "ContainerNotFound" => "check container= and account_url=; the first build that exports there makes it",
+            "AuthenticationFailed" | "InvalidAuthenticationInfo" => match refusal.ahead.filter(|by| by.abs() > SKEW) {
+                Some(by) => {
+                    let (minutes, way) =
+                        (by.abs().as_secs() / 60, if by.is_negative() { "behind" } else { "ahead of" });
+                    return Some(format!("this machine's clock is {minutes} minutes {way} Azure's: set it right"));
+                }
+                None if self.by_role => "the token was refused: sign in again with `az login`",
+                None => "check account_name and secret_access_key, or when and for what the SAS is valid",
+            },
+            "AuthorizationPermissionMismatch" if self.by_role => {
+                "give yourself the role \"Storage Blob Data Reader\" on the account or container"
+            }
+            "AuthorizationPermissionMismatch" => "the SAS must allow reading and listing (sp=rl)",
+            "AuthorizationFailure" => {
+                "the account's firewall may refuse this network, or the SAS may not allow this: see Networking in the portal"
+            }
+            "AuthorizationResourceTypeMismatch" => {
+                "the SAS must be for the container (sr=c), or for service, container and object"
+            }
+            "AuthorizationServiceMismatch" => "the SAS must be for the blob service (ss=b)",
+            "AuthorizationProtocolMismatch" => "the SAS wants https",
+            "AuthorizationSourceIPMismatch" => "the SAS is for other addresses than this one's",
+            "KeyBasedAuthenticationNotPermitted" => {
+                "the account takes no keys: leave out secret_access_key and sign in with `az login`"
+            }
+            "AccountIsDisabled" => "the account is disabled",
+            "BlobArchived" => "it is in the archive tier: bring it back to a warmer one first",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn failure(error: azure_core::Error) -> Failure {
+    let mut error = error;
+    loop {
+        error = match error.into_downcast::<Refusal>() {
+            Ok(refusal) => return Failure::Refused(refusal),
+            Err(other) => other,
+        };
+        error = match error.into_downcast::<Error>() {
+            Ok(error) => return Failure::Other(error),
+            Err(other) => other,
+        };
+        // The policies of the SDK wrap each other's errors.
+        error = match error.into_downcast::<azure_core::Error>() {
+            Ok(inner) => inner,
+            // Its own words repeat requests and answers.
+            Err(other) => {
+                let what = match other.kind() {
+                    ErrorKind::Credential => "the credentials make no sense",
+                    _ => "the request could not be made",
+                };
+                return Failure::Other(Error::new(Kind::Invalid, what));
+            }
+        };
+    }
+}
+
+/// A key as one part of a path, as BuildKit sends it: a slash in the beginning or two in a row would not survive otherwise.
+fn encoded(key: &str) -> String {
+    byte_serialize(key.as_bytes()).map(|piece| if piece == "+" { "%20" } else { piece }).collect()
+}
+
+/// A time as HTTP writes it.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(text).ok().map(|zoned| zoned.timestamp())
+}
+
+/// The error that a body broke off with.
+pub(super) fn broken(error: azure_core::Error) -> std::io::Error {
+    match error.into_downcast::<std::io::Error>() {
+        Ok(error) => error,
+        Err(_) => std::io::ErrorKind::ConnectionReset.into(),
+    }
+}
+
+/// A whole body; `None` if it is longer than `limit` bytes.
+pub(super) async fn whole(answer: Answer, limit: u64) -> std::io::Result<Option<Bytes>> {
+    if answer.length.is_some_and(|length| length > limit) {
+        return Ok(None);
+    }
+    let mut body = answer.body.map_err(broken);
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = body.try_next().await? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() as u64 > limit {
+            return Ok(None);
+        }
+    }
+    Ok(Some(bytes.freeze()))
+}
