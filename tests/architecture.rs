@@ -41,6 +41,8 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("azure_core", &["store/azblob/"]),
     ("azure_identity", &["store/azblob/"]),
     ("azure_storage", &["store/azblob/"]),
+    ("tonic", &["store/builder/"]),
+    ("bollard_buildkit_proto", &["store/builder/"]),
 ];
 
 /// Text that has no place under a path, and why.

@@ -5,6 +5,7 @@ mod blobs;
 mod cat;
 mod choice;
 mod completion;
+mod daemon;
 mod demo;
 mod diff;
 mod du;
@@ -85,6 +86,7 @@ const COMMANDS: &[Entry] = &[
     entry::<find::Find>(),
     entry::<flags::Flags>(),
     entry::<gha::Gha>(),
+    entry::<daemon::Daemon>(),
     entry::<demo::Demo>(),
     entry::<completion::Completion>(),
     entry::<man::Man>(),

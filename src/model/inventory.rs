@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::actions::{self, Actions};
+use crate::model::builder::Builder;
 use crate::model::cache::{Cache, Form};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Severity};
@@ -265,6 +266,8 @@ pub struct Details {
     pub notes: Vec<String>,
     /// Of a GitHub repository's cache: its entries, usage and limits.
     pub actions: Option<Arc<Actions>>,
+    /// What a builder tells of itself.
+    pub builder: Option<Arc<Builder>>,
 }
 
 /// A location, looked at whole.

@@ -1,11 +1,13 @@
 //! The rows of lists as the filter language sees them: which fields an index, a layer, a record, a blob and a finding
 //! have. `--filter` and the lists of the terminal UI share them.
 
+use crate::model::builder::Build;
 use crate::model::cache::{Cache, Layer, Record};
 use crate::model::digest::Digest;
 use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::finding::Finding;
 use crate::model::inventory::{Blob, CacheIndex};
+use crate::model::usage::UsageRecord;
 use std::borrow::Cow;
 
 /// One version of a cache.
@@ -203,6 +205,114 @@ impl Row for Blob {
 
     fn text(&self) -> Cow<'_, str> {
         Cow::Owned(format!("{} {} {}", self.digest, self.role.name(), self.state.name()))
+    }
+}
+
+/// One record of a builder's own cache.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordOfBuilder<'a> {
+    /// The node it is on.
+    pub node: &'a str,
+    /// The record.
+    pub record: &'a UsageRecord,
+    /// Why it is kept, in a word.
+    pub kept: &'static str,
+}
+
+impl Row for RecordOfBuilder<'_> {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("type", FieldKind::Text),
+            Field::new("description", FieldKind::Text).or(&["step"]),
+            Field::new("size", FieldKind::Size).or(&["bytes"]),
+            Field::new("kept", FieldKind::Text),
+            Field::new("in_use", FieldKind::Flag).or(&["inuse"]),
+            Field::new("shared", FieldKind::Flag),
+            Field::new("reclaimable", FieldKind::Flag),
+            Field::new("mutable", FieldKind::Flag),
+            Field::new("used", FieldKind::Time).or(&["age", "last_used_at"]),
+            Field::new("created", FieldKind::Time).or(&["created_at"]),
+            Field::new("uses", FieldKind::Count),
+            Field::new("id", FieldKind::Text),
+            Field::new("node", FieldKind::Text),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let record = self.record;
+        let text = |text| Some(Value::Text(Cow::Borrowed(text)));
+        match name {
+            "type" => text(&record.kind),
+            "description" => text(&record.description),
+            "size" => Some(Value::Size(record.bytes)),
+            "kept" => text(self.kept),
+            "in_use" => Some(Value::Flag(record.in_use)),
+            "shared" => Some(Value::Flag(record.shared)),
+            "reclaimable" => Some(Value::Flag(!record.in_use)),
+            "mutable" => Some(Value::Flag(record.mutable)),
+            "used" => record.last_used.or(record.created).map(Value::Time),
+            "created" => record.created.map(Value::Time),
+            "uses" => Some(Value::Count(record.uses)),
+            "id" => text(&record.id),
+            "node" => text(self.node),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Owned(format!("{} {} {}", self.record.id, self.record.kind, self.record.description))
+    }
+}
+
+/// One build that a builder remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildRow<'a> {
+    /// The node it ran on.
+    pub node: &'a str,
+    /// The build.
+    pub build: &'a Build,
+}
+
+impl Row for BuildRow<'_> {
+    fn fields() -> &'static [Field] {
+        const FIELDS: &[Field] = &[
+            Field::new("state", FieldKind::Text),
+            Field::new("target", FieldKind::Text),
+            Field::new("error", FieldKind::Text),
+            Field::new("pinned", FieldKind::Flag),
+            Field::new("created", FieldKind::Time).or(&["age", "created_at"]),
+            Field::new("took", FieldKind::Count),
+            Field::new("cached", FieldKind::Count).or(&["cached_steps"]),
+            Field::new("steps", FieldKind::Count).or(&["total_steps"]),
+            Field::new("id", FieldKind::Text),
+            Field::new("node", FieldKind::Text),
+        ];
+        FIELDS
+    }
+
+    fn field(&self, name: &str) -> Option<Value<'_>> {
+        let build = self.build;
+        let text = |text| Some(Value::Text(Cow::Borrowed(text)));
+        match name {
+            "state" => text(build.state()),
+            "target" => build.target.as_deref().and_then(text),
+            "error" => build.error.as_deref().and_then(text),
+            "pinned" => Some(Value::Flag(build.pinned)),
+            "created" => build.created.map(Value::Time),
+            "took" => build.took().map(|took| Value::Count(took.as_secs())),
+            "cached" => Some(Value::Count(build.cached_steps.into())),
+            "steps" => Some(Value::Count(build.total_steps.into())),
+            "id" => text(&build.id),
+            "node" => text(self.node),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        let build = self.build;
+        let error = build.error.as_deref().unwrap_or_default();
+        Cow::Owned(format!("{} {} {} {error}", build.id, build.target.as_deref().unwrap_or_default(), build.produced()))
     }
 }
 

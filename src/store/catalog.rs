@@ -2,7 +2,7 @@
 //! places other than this machine is remembered.
 
 use super::remembered::remembered;
-use super::{Store, azblob, gha, local, registry};
+use super::{Store, azblob, builder, gha, local, registry};
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
 use crate::state::State;
@@ -16,6 +16,7 @@ const BACKENDS: &[(&str, Open)] = &[
     ("registry", registry::open),
     ("inline", registry::open),
     ("gha", gha::open),
+    ("daemon", builder::open),
 ];
 
 /// Types of which nothing is remembered: they are at hand, or have no documents.
@@ -24,6 +25,11 @@ const AT_HAND: &[&str] = &["local", "daemon"];
 /// The types that can be opened.
 pub fn types() -> impl Iterator<Item = &'static str> {
     BACKENDS.iter().map(|(name, _)| *name)
+}
+
+/// The builders at hand that a location of this type could name, whether or not they run.
+pub fn builders() -> Vec<Location> {
+    builder::at_hand()
 }
 
 /// Opens the store at `location`. Errors: [`Kind::Invalid`] for a location that makes no sense, [`Kind::Unsupported`]

@@ -57,13 +57,7 @@ pub enum Repeat {
 impl Http {
     /// A client that follows redirects. [`Kind::Invalid`] if the user's timeout makes no sense.
     pub fn new() -> Result<Self> {
-        let timeout = match std::env::var(TIMEOUT_VARIABLE) {
-            Ok(text) if !text.is_empty() => match text.strip_suffix("ms").and_then(|number| number.parse().ok()) {
-                Some(milliseconds) => Duration::from_millis(milliseconds),
-                None => units::parse_duration(&text).map_err(|e| e.context(format_args!("bad {TIMEOUT_VARIABLE}")))?,
-            },
-            _ => TIMEOUT,
-        };
+        let timeout = timeout()?;
         let client = Client::builder()
             .user_agent(concat!("cachedeck/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
@@ -204,6 +198,17 @@ impl Http {
                 return Err(too_long());
             }
         }
+    }
+}
+
+/// How long a server may say nothing: what the user says, else [`TIMEOUT`]. [`Kind::Invalid`] if that makes no sense.
+pub fn timeout() -> Result<Duration> {
+    match std::env::var(TIMEOUT_VARIABLE) {
+        Ok(text) if !text.is_empty() => match text.strip_suffix("ms").and_then(|number| number.parse().ok()) {
+            Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+            None => units::parse_duration(&text).map_err(|e| e.context(format_args!("bad {TIMEOUT_VARIABLE}"))),
+        },
+        _ => Ok(TIMEOUT),
     }
 }
 

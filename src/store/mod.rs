@@ -12,6 +12,7 @@
 //! | builder | none | none | none; [`Store::usage`] instead |
 
 mod azblob;
+mod builder;
 pub mod catalog;
 mod gha;
 mod http;
@@ -82,6 +83,13 @@ pub struct Capabilities {
     pub usage: bool,
     /// What removing a blob or reference does to the space it takes.
     pub frees: Frees,
+}
+
+impl Capabilities {
+    /// Whether there are caches at all. A builder has none: it only tells of the records of its own.
+    pub fn has_caches(&self) -> bool {
+        self.list_blobs || self.read_blobs || !self.usage
+    }
 }
 
 /// Whether the space that a removal frees is known.

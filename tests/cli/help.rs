@@ -2,7 +2,7 @@
 
 use crate::program::Place;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 22] = [
     "ls",
     "inspect",
     "versions",
@@ -19,6 +19,8 @@ const COMMANDS: [&str; 20] = [
     "extract",
     "find",
     "flags",
+    "gha",
+    "daemon",
     "demo",
     "completion",
     "man",

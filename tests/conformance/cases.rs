@@ -98,6 +98,11 @@ fn lists_blobs(harness: Harness) -> bool {
     harness(&World::default()).store.capabilities().list_blobs
 }
 
+/// Whether it has any; a builder has not.
+fn has_caches(harness: Harness) -> bool {
+    harness(&World::default()).store.capabilities().has_caches()
+}
+
 async fn is_there(store: &Arc<dyn Store>, digest: &Digest) -> bool {
     match store.stat(digest).await {
         Ok(entry) => {
@@ -145,6 +150,9 @@ async fn references_are_sorted_and_whole(harness: Harness) {
 }
 
 async fn a_name_leads_to_its_document(harness: Harness) {
+    if !has_caches(harness) {
+        return;
+    }
     let mut world = World::default();
     world.names = vec![("there".to_owned(), world.blob(DOCUMENT)), ("gone".to_owned(), absent())];
     let place = harness(&world);
@@ -314,10 +322,8 @@ async fn claims_hold(harness: Harness) {
     assert!(!claims.find_dangling || claims.list_blobs, "documents come with a listing");
     assert!(!claims.hide || claims.remove, "what is hidden is to be removed");
     if !claims.write {
-        assert!(
-            reference_names(store).await == [place.called("latest").unwrap()] && store.stat(&new).await.is_err(),
-            "refused, yet done"
-        );
+        let names: Vec<String> = place.called("latest").into_iter().collect();
+        assert!(reference_names(store).await == names && store.stat(&new).await.is_err(), "refused, yet done");
     }
 }
 
@@ -334,6 +340,9 @@ async fn only_the_absent_is_not_found(harness: Harness) {
     let (empty, full) = (world.blob(""), world.blob("full"));
     let place = harness(&world);
     let store = &place.store;
+    if !store.capabilities().has_caches() {
+        return fails(store.stat(&empty).await, Kind::Unsupported);
+    }
     for (digest, size) in [(empty, 0), (full, 4)] {
         let entry = store.stat(&digest).await.unwrap();
         assert_eq!((entry.digest, entry.size, entry.document), (digest, size, None));

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use support::azure::Container;
+use support::builder::{Builder, Told};
 use support::faults::{Answer, Fault, Proxy, When};
 use support::github::Github;
 use support::pushing::{Repository, wait};
@@ -77,6 +78,7 @@ const HARNESSES: &[(&str, Harness)] = &[
     ("gha", |world| gha(world, Github::rest)),
     ("gha", |world| gha(world, |github| github.both(1))),
     ("gha", |world| gha(world, |github| github.both(2))),
+    ("daemon", daemon),
 ];
 
 fn memory(world: &World) -> Place {
@@ -172,6 +174,14 @@ fn keyed(world: &World) -> BTreeMap<String, Vec<u8>> {
         Some((format!("manifests/{name}"), bytes.to_vec()))
     });
     blobs.chain(named).collect()
+}
+
+/// A builder has no caches, only records.
+fn daemon(world: &World) -> Place {
+    let usage = world.usage.iter().map(support::builder::record).collect();
+    let builder = Builder::start(Told { usage, ..Told::default() });
+    let store = catalog::open(&Location::new("daemon").with("addr", builder.address())).unwrap();
+    Place { store, names: Vec::new(), _keep: Box::new(builder) }
 }
 
 #[test]

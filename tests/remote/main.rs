@@ -10,6 +10,7 @@ mod program;
 mod support;
 
 mod azblob;
+mod builder;
 mod canaries;
 mod faults;
 mod gha;

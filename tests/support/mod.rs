@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod azure;
+pub mod builder;
 pub mod faults;
 pub mod github;
 pub mod pushing;

@@ -82,7 +82,7 @@ const TYPES: &[(&str, &[(&str, Role)])] = &[
             ("api_url", Own),
         ],
     ),
-    ("daemon", &[("builder", Own), ("addr", Own)]),
+    ("daemon", &[("builder", Own), ("addr", Own), ("cacert", Own), ("cert", Own), ("key", Own), ("servername", Own)]),
 ];
 
 /// The types there are, in the order to list them.
