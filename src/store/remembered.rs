@@ -215,7 +215,9 @@ impl Store for Remembered {
     }
 
     async fn read(&self, digest: &Digest, limit: u64) -> Result<Bytes> {
-        if let Some(bytes) = self.state.document(*digest).await
+        // A place that gives no contents gives none of what others gave either.
+        if self.store.capabilities().read_blobs
+            && let Some(bytes) = self.state.document(*digest).await
             && bytes.len() as u64 <= limit
             && self.has(digest, bytes.len()).await
         {

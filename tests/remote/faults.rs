@@ -4,6 +4,7 @@
 use crate::fixtures::Fixture;
 use crate::program::{Place, Ran};
 use crate::support::faults::{Answer, Asked, Fault, Proxy, When};
+use crate::support::github::Github;
 use crate::support::pushing::{Repository, wait};
 use crate::support::{registry, unique};
 use serde_json::Value;
@@ -23,7 +24,7 @@ struct Subject {
 }
 
 /// A new backend is one line here.
-const SUBJECTS: &[fn() -> Subject] = &[registry_subject];
+const SUBJECTS: &[fn() -> Subject] = &[registry_subject, gha_subject];
 
 fn registry_subject() -> Subject {
     let repository = Repository::new(&registry(), &unique("faults"));
@@ -48,6 +49,32 @@ fn registry_subject() -> Subject {
             false => again(asked, answer, "second=1"),
         }),
         looping_page: Fault::changed(move |asked, answer| again(asked, answer, "n=1000")),
+    }
+}
+
+/// GitHub's REST API and cache service; what signed URLs lead to is no place of theirs.
+fn gha_subject() -> Subject {
+    let github = Github::start();
+    github.fill(&Fixture::unpack("gha-cache").path());
+    let proxy = Proxy::before(&github.url);
+    let location = github.both(2).with("api_url", proxy.url()).with("url_v2", proxy.url()).reveal();
+    // It runs as long as the tests do.
+    std::mem::forget(github);
+    let page = |text: &'static str| Fault::changed(move |_, answer| answer.with_body(text));
+    Subject {
+        name: "gha",
+        location,
+        proxy,
+        env: Vec::new(),
+        list: "/actions/caches",
+        empty_page: page(r#"{"total_count":0,"actions_caches":[]}"#),
+        duplicate_page: Fault::changed(|_, answer| {
+            let mut page: Value = serde_json::from_slice(&answer.body).unwrap();
+            let list = page["actions_caches"].as_array_mut().unwrap();
+            list.extend(list.clone());
+            answer.with_body(page.to_string())
+        }),
+        looping_page: page(r#"{"total_count":250,"actions_caches":[{"id":1,"key":"x"}]}"#),
     }
 }
 

@@ -4,6 +4,8 @@
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+#[path = "../support/github.rs"]
+mod github;
 mod journeys;
 mod looks;
 mod screenshots;

@@ -2,6 +2,7 @@
 //! eye (`cargo insta review`); nothing in them depends on machine, time or terminal.
 
 use crate::fixtures::Fixture;
+use crate::github::Github;
 use crate::stage::{Scene, Stage, text_of};
 use crate::{demo, open_with};
 use cachedeck::error::Error;
@@ -267,4 +268,54 @@ fn largest_document(folder: &Path) -> std::path::PathBuf {
     let blobs = std::fs::read_dir(folder.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
     let documents = blobs.filter(|path| std::fs::read(path).unwrap().starts_with(b"{\"layers\""));
     documents.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+/// A repository in which BuildKit shares the quota with others.
+fn repository() -> Github {
+    let github = Github::start();
+    {
+        let mut contents = github.contents();
+        contents.save("refs/heads/main", "node-cache-Linux-x64-npm-3f2a91", "0123", vec![0; 2_400_000]);
+        contents.save("refs/pull/7/merge", "setup-go-Linux-x64-go-1.26-77ab10", "4567", vec![0; 310_000]);
+    }
+    for n in 1..=9u8 {
+        let git_ref = if n < 6 { "refs/heads/main" } else { "refs/heads/feature/login" };
+        let digest = cachedeck::model::digest::Digest::of(&[n]);
+        github.save(git_ref, &format!("buildkit-blob-1-{digest}"), vec![n; 41_000 * usize::from(n)]);
+    }
+    for (git_ref, key) in [
+        ("refs/heads/main", "index-web-1-f921bd05#1"),
+        ("refs/heads/main", "index-web-1-f921bd05#2"),
+        ("refs/heads/main", "index-api-1-f921bd05-sig#1"),
+        ("refs/heads/feature/login", "index-web-1-9f5e1c27#1"),
+    ] {
+        github.save(git_ref, key, vec![b'{'; 5517]);
+    }
+    github
+}
+
+#[test]
+fn gha() {
+    let github = repository();
+    for (name, keys) in [("gha", "g a j j"), ("gha_home", ""), ("gha_filtered", "g a T 2"), ("gha_refused", "enter")] {
+        let mut stage = Stage::open(vec![github.rest()], Scene::default());
+        check_in(USUAL, name, stage.press(keys));
+    }
+    let mut stage = Stage::open(vec![github.rest()], Scene { theme: "mono", ..Scene::default() });
+    stage.press("g a j j");
+    let frames: Vec<String> = USUAL
+        .iter()
+        .map(|&(width, height)| {
+            let buffer = stage.resize(width, height).buffer();
+            format!("{}\n{}", text_of(&buffer), attributes(&buffer))
+        })
+        .collect();
+    check("gha_mono", &frames.join("\n"));
+    let mut stage = Stage::loading(vec![github.rest()], Scene::default());
+    check_in(USUAL, "gha_loading", stage.press("g a"));
+    let mut stage = Stage::open(vec![github.rest().with("ghtoken", "ghp_wrong")], Scene::default());
+    check_in(USUAL, "gha_failed", stage.press("g a"));
+    let empty = Github::start();
+    let mut stage = Stage::open(vec![empty.rest()], Scene::default());
+    check_in(USUAL, "gha_empty", stage.press("g a"));
 }

@@ -124,16 +124,19 @@ impl Rest {
         let mut page = Some(first);
         while let Some(now) = page {
             same &= now.total_count == total;
-            for cache in now.actions_caches {
-                same &= seen.insert(cache.id);
-                if entries.len() < MOST as usize {
-                    entries.push(Entry::from(cache));
-                }
+            let (before, has_some) = (seen.len(), !now.actions_caches.is_empty());
+            entries.extend(now.actions_caches.into_iter().filter(|cache| seen.insert(cache.id)).map(Entry::from));
+            if has_some && seen.len() == before {
+                return Err(Error::corrupt(format!(
+                    "{}: the pages of its caches lead in a circle",
+                    self.api.repository
+                )));
+            }
+            if entries.len() as u64 > MOST {
+                return Err(Error::corrupt(format!("{} lists more caches than it says", self.api.repository)));
             }
             page = rest.next().await.transpose()?;
         }
-        let mut known = HashSet::new();
-        entries.retain(|entry| known.insert(entry.id));
         Ok(Listed { complete: same && entries.len() as u64 == total, entries })
     }
 
@@ -268,7 +271,10 @@ impl Rest {
             return;
         };
         let resets = number("x-ratelimit-reset").and_then(|s| Timestamp::from_second(i64::try_from(s).ok()?).ok());
-        *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Some(Rate { limit, remaining, resets });
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        // Answers to requests that were on their way at once come in any order.
+        let lower = rate.filter(|rate| rate.resets == resets).map_or(remaining, |rate| rate.remaining.min(remaining));
+        *rate = Some(Rate { limit, remaining: lower, resets });
     }
 }
 
