@@ -43,6 +43,11 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("azure_storage", &["store/azblob/"]),
     ("tonic", &["store/builder/"]),
     ("bollard_buildkit_proto", &["store/builder/"]),
+    ("aws_config", &["store/s3/"]),
+    ("aws_credential_types", &["store/s3/"]),
+    ("aws_sdk_s3", &["store/s3/"]),
+    ("aws_smithy_runtime_api", &["store/s3/"]),
+    ("aws_smithy_types", &["store/s3/"]),
 ];
 
 /// Text that has no place under a path, and why.

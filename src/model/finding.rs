@@ -55,6 +55,8 @@ pub enum Problem {
     TooLarge,
     /// Something that was deleted, and that the place still keeps for a while.
     Deleted,
+    /// More is there than is shown.
+    Limited,
 }
 
 impl Problem {
@@ -73,6 +75,7 @@ impl Problem {
             Problem::UnlistedLayer => "unlisted_layer",
             Problem::TooLarge => "too_large",
             Problem::Deleted => "deleted",
+            Problem::Limited => "limited",
         }
     }
 }
@@ -100,7 +103,7 @@ impl Finding {
         let severity = match problem {
             P::BlobMissing | P::WrongSize | P::WrongDigest | P::Malformed | P::TooLarge => Severity::Error,
             P::Unreadable | P::Changed | P::UnknownOption | P::UnlistedLayer => Severity::Warning,
-            P::Stray | P::Leftover | P::Deleted => Severity::Note,
+            P::Stray | P::Leftover | P::Deleted | P::Limited => Severity::Note,
         };
         let remedy = match problem {
             P::BlobMissing => Some("export the cache again from a builder that still has it"),
@@ -110,7 +113,7 @@ impl Finding {
             P::Changed => Some("look again once the build that writes here is done"),
             P::TooLarge => Some("export with mode=min, or to s3 or azblob, which have no such limit"),
             P::Deleted => Some("undelete it where it is kept, then look again"),
-            P::Stray | P::Leftover | P::UnknownOption | P::UnlistedLayer => None,
+            P::Stray | P::Leftover | P::UnknownOption | P::UnlistedLayer | P::Limited => None,
         };
         Self { severity, problem, digest, message: message.into(), remedy: remedy.map(Into::into) }
     }

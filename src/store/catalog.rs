@@ -2,7 +2,7 @@
 //! places other than this machine is remembered.
 
 use super::remembered::remembered;
-use super::{Store, azblob, builder, gha, local, registry};
+use super::{Store, azblob, builder, gha, local, registry, s3};
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
 use crate::state::State;
@@ -17,6 +17,7 @@ const BACKENDS: &[(&str, Open)] = &[
     ("inline", registry::open),
     ("gha", gha::open),
     ("daemon", builder::open),
+    ("s3", s3::open),
 ];
 
 /// Types of which nothing is remembered: they are at hand, or have no documents.

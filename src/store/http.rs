@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::units;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
@@ -158,10 +158,15 @@ impl Http {
         Err(Error::new(Kind::Internal, "a request was never sent"))
     }
 
-    /// The body as a stream that fails when nothing comes for as long as the timeout.
+    /// The body, to be read byte by byte, as [`Http::pieces`] come.
     pub fn reader(&self, response: Response) -> BlobReader {
+        Box::new(StreamReader::new(Box::pin(self.pieces(response))))
+    }
+
+    /// The body as a stream that fails when nothing comes for as long as the timeout.
+    pub fn pieces(&self, response: Response) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
         let (timeout, url) = (self.timeout, response.url().clone());
-        let pieces = futures::stream::unfold(Some(response.bytes_stream()), move |stream| {
+        futures::stream::unfold(Some(response.bytes_stream()), move |stream| {
             let url = url.clone();
             async move {
                 let mut stream = stream?;
@@ -174,8 +179,7 @@ impl Http {
                     Err(_) => Some((Err(io::Error::new(io::ErrorKind::TimedOut, silent(&url, timeout))), None)),
                 }
             }
-        });
-        Box::new(StreamReader::new(Box::pin(pieces)))
+        })
     }
 
     /// The whole body; one longer than `limit` bytes is [`Kind::Invalid`] and not read to its end.

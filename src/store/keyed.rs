@@ -2,6 +2,7 @@
 
 use crate::model::digest::Digest;
 use crate::model::location::Location;
+use std::cmp::Ordering;
 
 /// The beginnings of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,8 @@ impl Layout {
     /// As BuildKit has it in s3: options put together as they are.
     pub fn plain(location: &Location) -> Self {
         let prefix = location.value("prefix").unwrap_or_default();
-        let under = |key, usual| format!("{prefix}{}", location.value(key).unwrap_or(usual));
+        // Given, but empty, is as good as any.
+        let under = |key, usual| format!("{prefix}{}", location.get(key).unwrap_or(usual));
         Self { manifests: under("manifests_prefix", "manifests/"), blobs: under("blobs_prefix", "blobs/") }
     }
 
@@ -53,12 +55,25 @@ impl Layout {
 
     /// The name under which a cache config is kept; `None` for the key of something else.
     pub fn name_of<'a>(&self, key: &'a str) -> Option<&'a str> {
-        key.strip_prefix(&self.manifests).filter(|name| !name.is_empty())
+        // Where prefixes nest, the longer one tells; under one and the same, blobs are what digests name.
+        let is_blob = key.starts_with(&self.blobs)
+            && match self.blobs.len().cmp(&self.manifests.len()) {
+                Ordering::Greater => true,
+                Ordering::Equal => self.digest_of(key).is_some(),
+                Ordering::Less => false,
+            };
+        key.strip_prefix(&self.manifests).filter(|name| !name.is_empty() && !is_blob)
     }
 
     /// The blob that is kept under `key`; `None` for the key of something else.
     pub fn digest_of(&self, key: &str) -> Option<Digest> {
         key.strip_prefix(&self.blobs)?.parse().ok()
+    }
+
+    /// Whether a key that is no blob's has its place under the blobs' prefix all the same: as a cache config, or as a mark
+    /// for a prefix itself.
+    pub fn is_known(&self, key: &str) -> bool {
+        key == self.blobs || key == self.manifests || self.name_of(key).is_some()
     }
 }
 
@@ -86,6 +101,18 @@ mod tests {
         ] {
             assert_eq!(layout(Layout::joined, options), text((manifests, blobs)), "{options}");
         }
+    }
+
+    #[test]
+    fn prefixes_may_nest() {
+        let blob = format!("{}", Digest::of(b"x"));
+        let names = |options: &str, keys: &[&str]| -> Vec<bool> {
+            let layout = Layout::plain(&format!("type=s3,{options}").parse().unwrap());
+            keys.iter().map(|key| layout.name_of(key).is_some()).collect()
+        };
+        assert_eq!(names("manifests_prefix=", &["a", "blobs/a", &blob]), [true, false, true]);
+        assert_eq!(names("blobs_prefix=", &["a", "manifests/a"]), [false, true]);
+        assert_eq!(names("blobs_prefix=,manifests_prefix=", &["a", &blob]), [true, false]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod local;
 pub mod memory;
 mod registry;
 mod remembered;
+mod s3;
 
 #[cfg(doc)]
 use crate::error::Kind;

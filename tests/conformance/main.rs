@@ -25,6 +25,7 @@ use support::builder::{Builder, Told};
 use support::faults::{Answer, Fault, Proxy, When};
 use support::github::Github;
 use support::pushing::{Repository, wait};
+use support::s3::Bucket;
 
 /// What a place holds before a case begins.
 #[derive(Clone, Default)]
@@ -79,6 +80,7 @@ const HARNESSES: &[(&str, Harness)] = &[
     ("gha", |world| gha(world, |github| github.both(1))),
     ("gha", |world| gha(world, |github| github.both(2))),
     ("daemon", daemon),
+    ("s3", s3),
 ];
 
 fn memory(world: &World) -> Place {
@@ -94,6 +96,21 @@ fn local(world: &World) -> Place {
     write_layout(folder.path(), world);
     let store = catalog::open(&Location::local_dir(folder.path().to_str().unwrap())).unwrap();
     Place { store, names: world.names.clone(), _keep: Box::new(folder) }
+}
+
+/// Names lead to objects of their own there, so none leads to what is not there.
+fn s3(world: &World) -> Place {
+    let mut names = world.names.clone();
+    names.retain(|(_, digest)| world.blobs.contains_key(digest));
+    let configs = names.iter().map(|(name, digest)| (format!("manifests/{name}"), world.blobs[digest].clone()));
+    let blobs = world.blobs.iter().map(|(digest, bytes)| (format!("blobs/{digest}"), bytes.clone()));
+    let objects: Vec<_> = configs.chain(blobs).collect();
+    let bucket = wait(|| async {
+        let bucket = Bucket::new().await;
+        bucket.put_all(objects).await;
+        bucket
+    });
+    Place { store: catalog::open(&bucket.location()).unwrap(), names, _keep: Box::new(()) }
 }
 
 fn write_layout(folder: &Path, world: &World) {

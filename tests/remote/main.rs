@@ -15,3 +15,4 @@ mod canaries;
 mod faults;
 mod gha;
 mod registry;
+mod s3;

@@ -8,6 +8,7 @@ pub mod builder;
 pub mod faults;
 pub mod github;
 pub mod pushing;
+pub mod s3;
 
 /// Where a server is that `tests/servers/with` started. Fails where it did not: no test is skipped for want of a server.
 fn server(variable: &str) -> String {

@@ -80,7 +80,7 @@ pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen) -> Inve
         .chain(findings)
         .chain(seen.findings)
         .collect();
-    let mut complete = warnings.iter().all(|w| w.problem == Problem::UnknownOption)
+    let mut complete = warnings.iter().all(|w| matches!(w.problem, Problem::UnknownOption | Problem::Limited))
         && indexes
             .iter()
             .all(|i| !i.findings.iter().any(|f| matches!(f.problem, Problem::Malformed | Problem::Unreadable)));

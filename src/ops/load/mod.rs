@@ -308,8 +308,8 @@ async fn take_named(seen: &mut Seen, reference: Reference, past: bool, read: Res
             seen.named.push(Named { reference, digest, past, unread: None });
         }
         Err(error) if error.kind() == Kind::Cancelled => return Err(error),
-        // It was listed a moment ago, so a build took it away or the list is old; of the past nothing is promised.
-        Err(error) if error.kind() == Kind::NotFound => seen.changed |= !past,
+        // It was listed a moment ago, so a build wrote it again or took it away; of the past nothing is promised.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Stale) => seen.changed |= !past,
         Err(error) => {
             let known_by = (&reference.name, &reference.version, past);
             let digest = Digest::of(format!("{known_by:?}").as_bytes());

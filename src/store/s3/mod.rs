@@ -1,0 +1,208 @@
+//! `type=s3`: cache configs as objects under the manifests prefix, blobs as objects under the blobs prefix, in a bucket of
+//! AWS or of anything that speaks its protocol. The SDK signs requests, finds credentials and reads answers; HTTP itself is
+//! [`crate::store::http`]'s, as everywhere. Only reads: no request creates or changes anything.
+
+mod blobs;
+mod classify;
+mod client;
+mod pages;
+mod past;
+mod settings;
+mod transport;
+
+use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Opaque, Reference, References, Store};
+use crate::error::{Error, Kind, Result};
+use crate::model::digest::Digest;
+use crate::model::inventory::Details;
+use crate::model::location::Location;
+use crate::model::text;
+use crate::progress::Progress;
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::types::EncodingType;
+use bytes::{Bytes, BytesMut};
+use classify::{broken, classify};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http_body_util::BodyDataStream;
+use pages::{Guard, plain, time};
+use settings::Settings;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_util::io::StreamReader;
+
+/// What begins [`Reference::version`] where it names an older version of an object; otherwise it is an ETag, which begins
+/// with a quotation mark.
+const VERSION_ID: &str = "versionId=";
+
+/// A bucket.
+#[derive(Clone)]
+struct S3 {
+    location: Location,
+    settings: Arc<Settings>,
+    client: Arc<OnceCell<Client>>,
+}
+
+/// Opens the bucket that `location` names, without asking anybody yet.
+///
+/// [`Kind::Invalid`] for options that make no sense.
+pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    let settings = Arc::new(Settings::new(location, |name| std::env::var(name).ok())?);
+    // Named in full, so that headers and errors can say which bucket it is.
+    let mut location = location.clone();
+    for (key, value) in [("bucket", &settings.bucket), ("region", &settings.region)] {
+        location.set(key, value.as_str());
+    }
+    Ok(Arc::new(S3 { location, settings, client: Arc::default() }))
+}
+
+impl S3 {
+    async fn client(&self) -> Result<&Client> {
+        self.client.get_or_try_init(|| client::connect(&self.settings)).await
+    }
+
+    fn listing(&self) -> String {
+        format!("listing bucket {}", self.settings.bucket)
+    }
+
+    /// Asks for an object, in one of its versions.
+    async fn get(&self, what: &str, key: String, version: Option<&str>) -> Result<GetObjectOutput> {
+        let request = self.client().await?.get_object().bucket(&self.settings.bucket).key(key);
+        request.set_version_id(version.map(str::to_owned)).send().await.map_err(|e| classify(what, e))
+    }
+
+    fn blob(&self, digest: &Digest) -> String {
+        format!("blob {digest} of bucket {}", self.settings.bucket)
+    }
+}
+
+#[async_trait]
+impl Store for S3 {
+    fn location(&self) -> &Location {
+        &self.location
+    }
+
+    fn identity(&self) -> String {
+        let elsewhere = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].iter().find_map(|name| std::env::var(name).ok());
+        match elsewhere.filter(|_| self.settings.endpoint.is_none()) {
+            Some(endpoint) => self.location.clone().with("endpoint_url", endpoint).identity(),
+            None => self.location.identity(),
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            list_blobs: true,
+            find_dangling: false,
+            read_blobs: true,
+            bare_configs: true,
+            write: false,
+            remove: false,
+            hide: false,
+            usage: false,
+            frees: Frees::Exactly,
+        }
+    }
+
+    async fn references(&self) -> Result<References> {
+        let (client, layout) = (self.client().await?, &self.settings.layout);
+        let mut guard = Guard::new(&self.settings);
+        let mut references = References::default();
+        let mut token: Option<String> = None;
+        loop {
+            let request = client.list_objects_v2().bucket(&self.settings.bucket).prefix(&layout.manifests);
+            let request = request.encoding_type(EncodingType::Url).set_continuation_token(token);
+            let page = request.send().await.map_err(|e| classify(&self.listing(), e))?;
+            for object in page.contents() {
+                let key = plain(object.key().unwrap_or_default(), page.encoding_type());
+                guard.key(&key, false).map_err(|e| e.context(self.listing()))?;
+                let Some(name) = layout.name_of(&key) else { continue };
+                references.items.push(Reference {
+                    name: name.to_owned(),
+                    digest: None,
+                    size: object.size().and_then(|size| size.try_into().ok()),
+                    modified: object.last_modified().and_then(time),
+                    version: object.e_tag().map(str::to_owned),
+                });
+            }
+            let next = guard.next(page.is_truncated(), page.next_continuation_token().map(str::to_owned));
+            token = next.map_err(|e| e.context(self.listing()))?;
+            if token.is_none() {
+                // By name, which is not always by key: prefixes need not end with a slash.
+                references.items.sort_by(|a, b| a.name.cmp(&b.name));
+                return Ok(references);
+            }
+        }
+    }
+
+    async fn past(&self) -> Result<References> {
+        past::versions(self.client().await?, &self.settings).await
+    }
+
+    async fn details(&self) -> Result<Details> {
+        let plain = self.settings.endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
+        Ok(Details { notes: plain.then(|| "insecure".to_owned()).into_iter().collect(), ..Details::default() })
+    }
+
+    async fn document(&self, reference: &Reference, limit: u64) -> Result<Bytes> {
+        let what = format!("cache {} of bucket {}", text::safe(&reference.name), self.settings.bucket);
+        let version = reference.version.as_deref();
+        let id = version.and_then(|version| version.strip_prefix(VERSION_ID));
+        let object = self.get(&what, self.settings.layout.manifest(&reference.name), id).await?;
+        // What was written since has another digest, which must not be taken for the one of the version that was listed.
+        if id.is_none()
+            && let (Some(was), Some(is)) = (version, object.e_tag())
+            && bare(was) != bare(is)
+        {
+            return Err(Error::new(Kind::Stale, format!("{what}: it was written again meanwhile")));
+        }
+        let too_long =
+            || Error::invalid(format!("{what} is longer than the {limit} bytes that such a document may have"));
+        if object.content_length().is_some_and(|length| u64::try_from(length).is_ok_and(|length| length > limit)) {
+            return Err(too_long());
+        }
+        let mut body = BodyDataStream::new(object.body.into_inner());
+        let mut bytes = BytesMut::new();
+        while let Some(piece) = body.next().await {
+            bytes.extend_from_slice(&piece.map_err(|e| broken(&what, e))?);
+            if bytes.len() as u64 > limit {
+                return Err(too_long());
+            }
+        }
+        Ok(bytes.freeze())
+    }
+
+    async fn blobs(
+        &self,
+        progress: &Progress,
+        _: &Arc<Opaque>,
+        batches: mpsc::Sender<Vec<BlobEntry>>,
+    ) -> Result<Listing> {
+        blobs::list(self.client().await?, &self.settings, progress, batches).await
+    }
+
+    async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
+        let request = self.client().await?.head_object().bucket(&self.settings.bucket);
+        let head = request.key(self.settings.layout.blob(digest)).send().await;
+        let head = head.map_err(|e| classify(&self.blob(digest), e))?;
+        let size = head.content_length().and_then(|size| size.try_into().ok());
+        let size = size.ok_or_else(|| Error::corrupt(format!("{}: it has no length", self.blob(digest))))?;
+        Ok(BlobEntry { digest: *digest, size, modified: head.last_modified().and_then(time), document: None })
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<BlobReader> {
+        let object = self.get(&self.blob(digest), self.settings.layout.blob(digest), None).await?;
+        let pieces = BodyDataStream::new(object.body.into_inner());
+        let pieces = pieces.map_err(|error| match classify::find::<io::Error>(&*error).map(io::Error::kind) {
+            Some(kind) => io::Error::new(kind, error),
+            None => io::Error::new(io::ErrorKind::ConnectionReset, error),
+        });
+        Ok(Box::new(StreamReader::new(pieces)))
+    }
+}
+
+/// An ETag without what some servers leave out.
+fn bare(tag: &str) -> &str {
+    tag.trim_start_matches("W/").trim_matches('"')
+}
