@@ -141,6 +141,8 @@ struct Name {
 struct Properties {
     #[serde(rename = "Content-Length")]
     content_length: Option<String>,
+    #[serde(rename = "Content-Type")]
+    content_type: Option<String>,
     #[serde(rename = "Last-Modified")]
     last_modified: Option<String>,
     etag: Option<String>,
@@ -158,10 +160,12 @@ impl Item {
         let is = |flag: Option<String>| flag.as_deref() == Some("true");
         let etag = properties.etag.filter(|etag| !etag.is_empty());
         let key = if is(name.encoded) { decoded(&name.text) } else { name.text };
+        let size = properties.content_length.and_then(|length| length.parse().ok()).unwrap_or_default();
         Some(Entry {
             key,
-            uncommitted: etag.is_none(),
-            size: properties.content_length.and_then(|length| length.parse().ok()).unwrap_or_default(),
+            // Azure leaves out the ETag, too, of what was never committed; Azurite only the type.
+            uncommitted: etag.is_none() || size == 0 && properties.content_type.is_none(),
+            size,
             etag,
             modified: properties.last_modified.as_deref().and_then(time),
             version: version_id.filter(|version| !version.is_empty()),
@@ -201,7 +205,7 @@ mod tests {
              <Blob><Name>b</Name><Properties><Content-Length>0</Content-Length><BlobType>BlockBlob</BlobType></Properties></Blob>\
              <Blob><Name>dir</Name><Properties><Etag>0x1</Etag><ResourceType>directory</ResourceType></Properties></Blob>\
              <Blob><Name Encoded=\"true\">c%EF%BF%BE+d</Name><Deleted>true</Deleted><VersionId>2021-07-01</VersionId>\
-             <Properties><Etag>0x2</Etag><RemainingRetentionDays>6</RemainingRetentionDays></Properties></Blob>",
+             <Properties><Etag>0x2</Etag><Content-Type /><RemainingRetentionDays>6</RemainingRetentionDays></Properties></Blob>",
         );
         let modified = "2021-07-01T10:44:59Z".parse().ok();
         let whole = Entry { key: "a".into(), size: 8, etag: Some("0x8D".into()), modified, ..Entry::default() };
