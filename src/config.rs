@@ -1,6 +1,8 @@
 //! The user's settings: one TOML file, in the place the system keeps such files or where `$CACHEDECK_CONFIG` says.
 //!
-//! Reads only. What keys and themes mean is the terminal UI's business, what a location needs is its store's.
+//! Reads; [`edit`] changes it. What keys and themes mean is the terminal UI's business, what a location needs is its store's.
+
+pub mod edit;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::location::{self, Given, Location};

@@ -37,6 +37,7 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("docker_credential", &["store/registry/"]),
     ("http_auth", &["store/registry/"]),
     ("async_trait", &["store/"]),
+    ("hcl", &["format/"]),
     ("rusqlite", &["state/"]),
     ("azure_core", &["store/azblob/"]),
     ("azure_identity", &["store/azblob/"]),
@@ -48,6 +49,8 @@ const BELONGS: &[(&str, &[&str])] = &[
     ("aws_sdk_s3", &["store/s3/"]),
     ("aws_smithy_runtime_api", &["store/s3/"]),
     ("aws_smithy_types", &["store/s3/"]),
+    ("serde_saphyr", &["format/"]),
+    ("toml_edit", &["config/"]),
 ];
 
 /// Text that has no place under a path, and why.

@@ -9,7 +9,7 @@ use clap::{ArgAction, Args};
 use jiff::Timestamp;
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The heading they stand under.
 const HEADING: &str = "Global options";
@@ -88,6 +88,11 @@ impl Globals {
             Some(path) if path.as_os_str() != super::raw::NO_FILE => Config::load_file(path),
             _ => Config::load(),
         }
+    }
+
+    /// The configuration file that was named.
+    pub(super) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Whether colours are refused altogether.

@@ -23,6 +23,7 @@ mod job;
 mod layer_choice;
 mod layers;
 mod list;
+mod locations;
 mod log;
 mod ls;
 mod man;
@@ -87,6 +88,7 @@ const COMMANDS: &[Entry] = &[
     entry::<flags::Flags>(),
     entry::<gha::Gha>(),
     entry::<daemon::Daemon>(),
+    entry::<locations::Locations>(),
     entry::<demo::Demo>(),
     entry::<completion::Completion>(),
     entry::<man::Man>(),
@@ -136,11 +138,12 @@ fn root() -> clap::Command {
 
 /// As [`root`], with help that is the same for `-h` and `--help`: short lines, and what there is to explain before them.
 fn parser() -> clap::Command {
-    compact(root().mut_subcommands(compact))
+    compact(root())
 }
 
 /// Lets the long description stand before the usage, as there is no long form of help any more.
 fn compact(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommands(compact);
     let Some(long) = command.get_long_about().map(ToString::to_string) else { return command };
     let rest = long.split_once("\n\n").map(|(_, rest)| rest.to_owned());
     let command = command

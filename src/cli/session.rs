@@ -13,6 +13,7 @@ use crate::model::location::Location;
 use crate::ops::load::load;
 use crate::ops::names::StepNames;
 use crate::progress::Progress;
+use crate::state::State;
 use crate::store::{Store, catalog};
 use futures::future::join_all;
 use std::sync::Arc;
@@ -162,7 +163,7 @@ impl Session {
         self.names.extend(names);
     }
 
-    /// All step names there are.
+    /// All step names there are: those given, and those that builders told another time.
     pub(super) fn step_names(&self) -> Result<StepNames> {
         let mut all = self.names.clone();
         for path in &self.globals.names {
@@ -170,6 +171,7 @@ impl Session {
             let bytes = std::fs::read(path).map_err(|e| Error::io(what(), e))?;
             all.extend(StepNames::read(&bytes).map_err(|e| e.context(what()))?);
         }
+        all.extend(StepNames::from_learnt(State::usual().learnt_now()));
         Ok(all)
     }
 }

@@ -38,6 +38,9 @@ Exit codes:
 pub(super) const ENVIRONMENT: &str = "\
 Variables:
   CACHEDECK_CONFIG  the configuration file; empty for none
+  CACHEDECK_CACHE_DIR, CACHEDECK_DATA_DIR
+                    folders for documents that were read, so that those that did not change are
+                    not read again, and for versions and step names seen; empty for nowhere
   CACHEDECK_NOW     the time that ages are counted from, for output that stays the same
   COLUMNS           the width of the terminal
   NO_COLOR          no colours if this is set to anything
@@ -55,6 +58,11 @@ Shorter:
   DIR                            a folder; called like a command it needs its ./
   DIR,tag=T  DIR,digest=D        one version of it
   @NAME                          from [locations] in the configuration
+Names: `cachedeck locations add NAME LOCATION`, or import from bake files and workflows with
+`cachedeck locations import`; `cachedeck locations test` sees whether all can be reached.
+Several locations are read at once. One that fails is told and leaves the others (exit code 3).
+Secrets do not belong on the command line: set the variables that buildx reads, or keep them in
+the configuration, which then only you may read.
 Without any location, those in the configuration are meant, and .buildx-cache and .buildcache in
 the current folder and among the temporary files.";
 

@@ -2,6 +2,7 @@
 //!
 //! Everything here reads untrusted bytes: limits come before parsing, and every fault is an error, never a panic.
 
+pub mod buildfile;
 pub mod cacheconfig;
 pub mod document;
 pub mod envelope;

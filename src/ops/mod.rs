@@ -4,6 +4,7 @@
 pub mod diff;
 pub mod files;
 pub mod find;
+pub mod import;
 pub mod kept;
 pub mod load;
 pub mod names;

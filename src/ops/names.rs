@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::format::usage;
 use crate::model::cache::Layer;
-use crate::model::usage::UsageRecord;
+use crate::model::usage::{LearntStep, UsageRecord};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -67,6 +67,23 @@ impl StepNames {
     /// [`crate::error::Kind::Invalid`] if it is neither.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         Ok(Self::from_usage(&usage::read(bytes)?))
+    }
+
+    /// Takes names that builders told another time.
+    pub fn from_learnt(steps: Vec<LearntStep>) -> Self {
+        Self { by_time: steps.into_iter().map(|step| (step.created, step.step)).collect() }
+    }
+
+    /// The names as `builder` told them, to be kept for when it has forgotten them.
+    pub fn to_learn(&self, builder: &str, now: Timestamp) -> Vec<LearntStep> {
+        let builder: Arc<str> = builder.into();
+        let step = |(created, step): (&Timestamp, &Arc<str>)| LearntStep {
+            created: *created,
+            step: step.clone(),
+            builder: builder.clone(),
+            learnt: now,
+        };
+        self.by_time.iter().map(step).collect()
     }
 
     /// Adds the names of another builder. What is known already stays.

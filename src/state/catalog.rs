@@ -167,7 +167,7 @@ fn make_room(db: &Connection, limit: u64) -> rusqlite::Result<()> {
     }
     while taken(db)? > limit / 10 * 9 {
         let gone =
-            db.execute("DELETE FROM documents WHERE id IN (SELECT id FROM documents ORDER BY used, id LIMIT 64)", [])?;
+            db.execute("DELETE FROM documents WHERE id IN (SELECT id FROM documents ORDER BY used, id LIMIT 8)", [])?;
         if gone == 0 {
             break;
         }

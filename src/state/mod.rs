@@ -58,10 +58,12 @@ struct Inner {
 }
 
 impl State {
-    /// In the user's folders, or where [`CACHE_VARIABLE`] and [`DATA_VARIABLE`] say.
+    /// In the user's folders, or where [`CACHE_VARIABLE`] and [`DATA_VARIABLE`] say. Nowhere for a process that was given no home.
     pub fn usual() -> Self {
+        let homeless = cfg!(unix) && std::env::var_os("HOME").is_none();
         let folder = |variable, usual: fn(&ProjectDirs) -> &Path| match std::env::var_os(variable) {
             Some(folder) => Some(PathBuf::from(folder)).filter(|folder| !folder.as_os_str().is_empty()),
+            None if homeless => None,
             None => Some(usual(&ProjectDirs::from("", "", "cachedeck")?).to_owned()),
         };
         let cache = folder(CACHE_VARIABLE, ProjectDirs::cache_dir);
@@ -126,6 +128,11 @@ impl State {
     /// All names of steps that were learnt, by the time their layers were made.
     pub async fn learnt(&self) -> Vec<LearntStep> {
         self.run(|inner| inner.history.learnt()).await.unwrap_or_default()
+    }
+
+    /// As [`State::learnt`], for where nothing waits: it blocks.
+    pub fn learnt_now(&self) -> Vec<LearntStep> {
+        self.0.history.learnt()
     }
 
     /// Forgets names of steps that were learnt before `time`. How many those were.

@@ -33,7 +33,7 @@ fn sections() -> Vec<Section> {
 }
 
 /// What is documented as a whole: maps, and objects that stand elsewhere on the page.
-const WHOLE: [&str; 3] = ["compressions", "findings", "skipped"];
+const WHOLE: [&str; 5] = ["compressions", "error", "findings", "location", "skipped"];
 
 /// Every field of `value` under its path, with all values it has.
 fn flatten<'a>(path: &str, value: &'a Value, into: &mut BTreeMap<String, Vec<&'a Value>>) {
@@ -98,6 +98,7 @@ fn the_page_says_exactly_what_comes_out() {
     let actions = github.rest().reveal();
     let sections = sections();
     let listing = sections.iter().find(|s| s.command == "ls").unwrap().fields.clone();
+    std::fs::write(place.path("config.toml"), "locations.here = './local-history'").unwrap();
     let mut seen = BTreeSet::new();
     for section in &sections {
         let command: Vec<&str> = section.command.split(' ').collect();
@@ -109,6 +110,8 @@ fn the_page_says_exactly_what_comes_out() {
             "diff" => &[&["local-history"]],
             "version" => &[&[]],
             "gha" => &[&[&actions]],
+            "locations" if command[1] == "ls" => &[&["--config", "config.toml"]],
+            "locations" => &[&["local-history", "./gone"]],
             _ => &[&["local-history"], &["inline-image"]],
         };
         let mut objects = Vec::new();

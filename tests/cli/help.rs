@@ -2,7 +2,7 @@
 
 use crate::program::Place;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "ls",
     "inspect",
     "versions",
@@ -21,6 +21,7 @@ const COMMANDS: [&str; 22] = [
     "flags",
     "gha",
     "daemon",
+    "locations",
     "demo",
     "completion",
     "man",

@@ -13,6 +13,7 @@ mod documented;
 mod files;
 mod help;
 mod json;
+mod locations;
 mod output;
 mod program;
 mod tables;
