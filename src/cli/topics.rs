@@ -44,13 +44,23 @@ Variables:
   CACHEDECK_NOW     the time that ages are counted from, for output that stays the same
   COLUMNS           the width of the terminal
   NO_COLOR          no colours if this is set to anything
-  TMPDIR            where demo unpacks, and where .buildx-cache is looked for too";
+  TMPDIR            where demo unpacks, and where .buildx-cache is looked for too
+  DOCKER_CONFIG     the folder with Docker's credentials for registries; ~/.docker otherwise
+For places that are not on this machine:
+  CACHEDECK_TIMEOUT                how long one may say nothing: 10s, 2m; 30s otherwise
+  CACHEDECK_TOKEN_HOSTS            hosts that may get a registry's credentials when it gets its
+                                   tokens there; commas between them
+  CACHEDECK_PLAINTEXT_CREDENTIALS  1 lets credentials go to other machines over plain HTTP";
 
 const LOCATIONS: &str = "\
 A location is what --cache-from and --cache-to of docker buildx take:
   type=local,src=DIR             a folder that --cache-to type=local,dest=DIR wrote
   type=local,src=DIR,tag=T       one version of it, by tag
   type=local,src=DIR,digest=D    by digest, which finds versions that have no tag any more
+  type=registry,ref=HOST/NAME:T  all tags of a repository; @sha256:.. means a version without one.
+                                 registry.insecure=true is plain HTTP
+  HOST/NAME:T                    the same
+  type=inline,ref=HOST/NAME:T    the cache inside an image
   type=gha,repo=OWNER/NAME       a GitHub repository's caches; scope=S means one of them. The token is
                                  ghtoken=.., GH_TOKEN, GITHUB_TOKEN or gh's own login; api_url=URL for
                                  GitHub Enterprise. Contents can be read in a workflow run only

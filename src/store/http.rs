@@ -366,3 +366,6 @@ fn broke_off(error: &Error) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,9 @@ impl Repository {
             host => host,
         };
         let name = reference.repository();
+        if name.bytes().any(|c| c.is_ascii_uppercase()) {
+            return Err(bad("a repository's name is in lower case".to_owned()));
+        }
         let base = Url::parse(&format!("{scheme}://{host}/v2/{name}/")).map_err(|e| bad(e.to_string()))?;
         // Digests of other algorithms are fine by the grammar, but nothing here reads them.
         location.asked_digest()?;
