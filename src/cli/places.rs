@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::location::Location;
 use crate::model::text;
-use crate::store::catalog;
 use std::borrow::Cow;
 use std::path::Path;
 
@@ -48,9 +47,10 @@ fn spelt_out(given: &str) -> Cow<'_, str> {
     }
 }
 
-/// A word without `=` is an image reference to buildx, but most people who type one here mean a folder.
+/// A mere word is an image of Docker Hub to buildx, but who types one here means a folder or a command. With a host, a user, a tag
+/// or a digest it is an image.
 fn checked(given: &str, location: Location) -> Result<Location> {
-    if given.contains('=') || location.kind() != "registry" || catalog::types().any(|kind| kind == "registry") {
+    if location.kind() != "registry" || given.contains(['=', '/', ':', '@']) {
         return Ok(location);
     }
     if super::command_names().any(|command| command == given) {
@@ -58,14 +58,9 @@ fn checked(given: &str, location: Location) -> Result<Location> {
         return Err(error.with_hint(format!("commands come first; for a folder called {given} write ./{given}")));
     }
     let error = Error::not_found(format!("no such folder: {}", text::safe(given)));
-    // The last part of a folder's path hardly ever has a colon; an image's has, before the tag.
-    let looks_like_image = given.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    if looks_like_image {
-        return Err(error.with_hint("if it is an image: registries can't be read yet, only folders"));
-    }
     Err(match text::nearest(given, super::command_names()) {
         Some(command) => error.with_hint(format!("did you mean the command {command}?")),
-        None => error.with_hint("give a folder, or a location like type=local,src=DIR"),
+        None => error.with_hint(format!("if it is an image, write {}:latest", text::safe(given))),
     })
 }
 
