@@ -6,6 +6,7 @@ use crate::program::{Place, Ran};
 use crate::support::faults::{Answer, Asked, Fault, Proxy, When};
 use crate::support::github::Github;
 use crate::support::pushing::{Repository, wait};
+use crate::support::s3::Bucket;
 use crate::support::{registry, unique};
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ struct Subject {
 }
 
 /// A new backend is one line here.
-const SUBJECTS: &[fn() -> Subject] = &[registry_subject, gha_subject];
+const SUBJECTS: &[fn() -> Subject] = &[registry_subject, gha_subject, s3_subject];
 
 fn registry_subject() -> Subject {
     let repository = Repository::new(&registry(), &unique("faults"));
@@ -75,6 +76,33 @@ fn gha_subject() -> Subject {
             answer.with_body(page.to_string())
         }),
         looping_page: page(r#"{"total_count":250,"actions_caches":[{"id":1,"key":"x"}]}"#),
+    }
+}
+
+fn s3_subject() -> Subject {
+    let bucket = wait(|| async {
+        let bucket = Bucket::new().await;
+        bucket.put_folder(&Fixture::unpack("s3-bucket").path(), "").await;
+        bucket
+    });
+    let proxy = Proxy::before(&bucket.endpoint);
+    let location = bucket.location().with("endpoint_url", proxy.url()).reveal();
+    let more =
+        |mark: &str| format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{mark}</NextContinuationToken>");
+    let (looping, twice) = (format!("<ListBucketResult>{}</ListBucketResult>", more("1")), more("second"));
+    Subject {
+        name: "s3",
+        location,
+        proxy,
+        env: Vec::new(),
+        list: "list-type=2",
+        empty_page: Fault::changed(|_, answer| answer.with_body("<ListBucketResult></ListBucketResult>")),
+        duplicate_page: Fault::changed(move |asked, _| {
+            let more = if asked.line.contains("second") { "" } else { &twice };
+            let key = "<Contents><Key>manifests/main</Key><Size>1</Size></Contents>";
+            Answer::status(200).with_body(format!("<ListBucketResult>{more}{key}</ListBucketResult>"))
+        }),
+        looping_page: Fault::changed(move |_, answer| answer.with_body(looping.clone())),
     }
 }
 
@@ -184,8 +212,8 @@ fn what_stays_broken_is_told() {
             subject.proxy.heal();
             subject.proxy.play(When::always(), fault.clone());
             let ran = subject.run_for(patience(&fault));
-            assert!(ran.code != 0 && ran.code != 101, "{}, {name}: {ran}", subject.name);
-            assert!(ran.err.contains("\"type\":\"error\""), "{}, {name}: {ran}", subject.name);
+            let is_told = ran.err.contains("\"type\":\"error\"") || shown(&ran)["complete"] == false;
+            assert!(is_told && ran.code != 101, "{}, {name}: {ran}", subject.name);
         }
     }
 }
@@ -203,7 +231,10 @@ fn odd_pages_end_well() {
         let empty = pages(&subject.empty_page);
         assert_eq!(empty.code, 0, "{}: {empty}", subject.name);
         assert_eq!(shown(&empty)["items"], Value::Array(vec![]), "{}", subject.name);
-        assert_eq!(shown(&pages(&subject.duplicate_page)), shown(&whole), "{}", subject.name);
+        // Where keys have an order, a page that comes again is a list that goes backwards.
+        let twice = pages(&subject.duplicate_page);
+        let is_told = twice.code == 6 && twice.err.contains("backwards");
+        assert!(is_told || shown(&twice) == shown(&whole), "{}: {twice}", subject.name);
         let looping = pages(&subject.looping_page);
         assert_eq!(looping.code, 6, "{}: {looping}", subject.name);
         assert!(looping.err.contains("circle"), "{}: {looping}", subject.name);
