@@ -102,7 +102,7 @@ fn s3_subject() -> Subject {
             let key = "<Contents><Key>manifests/main</Key><Size>1</Size></Contents>";
             Answer::status(200).with_body(format!("<ListBucketResult>{more}{key}</ListBucketResult>"))
         }),
-        looping_page: Fault::changed(move |_, answer| answer.with_body(looping.clone())),
+        looping_page: Fault::Answers(Answer::status(200).with_body(looping)),
     }
 }
 
