@@ -40,6 +40,8 @@ pub struct Config {
     pub mouse: bool,
     /// How sizes are shown.
     pub size_style: SizeStyle,
+    /// Ask the builders at hand for names of steps.
+    pub builders: bool,
     /// Screen to action to keys, as written: the key table of the terminal UI knows what they mean.
     pub keys: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     /// The named places, in the order of the file; each has a name.
@@ -67,6 +69,7 @@ struct Raw {
     ascii: bool,
     mouse: bool,
     size_style: SizeStyle,
+    builders: bool,
     keys: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     locations: BTreeMap<String, Spanned<Entry>>,
 }
@@ -78,6 +81,7 @@ impl Default for Raw {
             ascii: false,
             mouse: true,
             size_style: SizeStyle::default(),
+            builders: true,
             keys: BTreeMap::new(),
             locations: BTreeMap::new(),
         }
@@ -190,8 +194,8 @@ impl Config {
     }
 
     fn from_raw(raw: Raw, places: Vec<Place>) -> Self {
-        let Raw { theme, ascii, mouse, size_style, keys, locations: _ } = raw;
-        Self { theme, ascii, mouse, size_style, keys, places, file: None }
+        let Raw { theme, ascii, mouse, size_style, builders, keys, locations: _ } = raw;
+        Self { theme, ascii, mouse, size_style, builders, keys, places, file: None }
     }
 
     /// What is odd but no error, place by place. Safe to print.

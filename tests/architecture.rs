@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("format", &["error", "progress", "model"]),
     ("state", &["error", "model"]),
     ("store", &["error", "progress", "model", "format", "state"]),
-    ("ops", &["error", "progress", "model", "format", "store"]),
+    ("ops", &["error", "progress", "model", "format", "state", "store"]),
     ("config", &["error", "progress", "model", "ops", "store"]),
     ("tui", &["error", "progress", "model", "ops", "store", "state", "config"]),
     ("cli", &["error", "progress", "model", "ops", "store", "state", "config", "tui"]),

@@ -27,7 +27,8 @@ fn expected() -> Value {
 
 fn run(command: &str, fixture: &Fixture) -> Value {
     let mut program = Command::new(env!("CARGO_BIN_EXE_cachedeck"));
-    let output = program.env_clear().args([command, "--json"]).arg(fixture.path()).output().unwrap();
+    program.env_clear().env("BUILDX_CONFIG", fixture.path()).env("CACHEDECK_DATA_DIR", "");
+    let output = program.args([command, "--json"]).arg(fixture.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(value["complete"], true);

@@ -54,6 +54,7 @@ impl Terminal {
         pty.resize(Size::new(35, 120)).unwrap();
         let command = Command::new(program).args(args).env_clear().env("TERM", "xterm-256color");
         let command = command.env("XDG_STATE_HOME", state.path()).env("XDG_CONFIG_HOME", state.path());
+        let command = command.env("BUILDX_CONFIG", state.path()).env("CACHEDECK_DATA_DIR", state.path());
         let child = command.envs(environment.iter().copied()).spawn(pts).unwrap();
         let (sender, written) = channel();
         let mut reader = std::fs::File::from(rustix::io::dup(&pty).unwrap());

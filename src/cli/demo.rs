@@ -40,7 +40,7 @@ impl Command for Demo {
             Some(folder) => unpack(folder)?,
             None => unpack(temporary.path())?,
         };
-        session.add_names(StepNames::read(NAMES)?);
+        session.use_names(StepNames::read(NAMES)?);
         let locations = vec![folder.to_string_lossy().into_owned()];
         let outcome = super::look(locations, session);
         // Failing to clean up is worth a word, but what was done is done.

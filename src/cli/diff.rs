@@ -67,18 +67,20 @@ impl Command for Diff {
 
     fn run(self, session: &mut Session) -> Outcome {
         let mut selection = self.list.selection::<DiffItem>(&mut session.out)?;
-        let names = session.step_names()?;
+        session.ask_names(&[])?;
         let first = session.location(self.first.as_deref())?;
         match &self.second {
             Some(second) => {
                 let second = session.location(Some(second))?;
                 let before = VersionArgs::default().load(session, first)?;
                 let after = VersionArgs::default().load(session, second)?;
+                let names = session.step_names()?;
                 self.show(session, &mut selection, &names, [side(&before), side(&after)])
             }
             None => {
                 let after = self.version.load(session, first)?;
                 let before = self.base(&after)?;
+                let names = session.step_names()?;
                 self.show(session, &mut selection, &names, [(after.location(), before), side(&after)])
             }
         }

@@ -55,14 +55,15 @@ impl Command for Find {
 
     fn run(self, session: &mut Session) -> Outcome {
         let selection = self.list.selection::<FoundItem<'_>>(&mut session.out)?;
-        let names = session.step_names()?;
         let locations = session.locations(&self.locations)?;
+        session.ask_names(&locations)?;
         let many = session.load_all(&locations)?;
         let mut searched = Vec::new();
         for loaded in &many.loaded {
             let result = self.search(session, loaded);
             searched.push(result.map_err(|error| Stop::at(&loaded.inventory.location, error))?);
         }
+        let names = session.step_names()?;
         let found: usize = searched.iter().map(|(found, _)| found.len()).sum();
         let sections: Vec<Section<'_, FoundItem<'_>>> = many
             .loaded

@@ -45,6 +45,10 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     pub(super) names: Vec<PathBuf>,
 
+    /// Ask no builder which steps made the layers
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(super) no_builders: bool,
+
     /// Read this configuration file
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     config: Option<PathBuf>,

@@ -51,9 +51,10 @@ impl Command for Graph {
         // names of formats through.
         let named = Format::ALL.into_iter().find(|format| format.name() == self.format).unwrap_or(Format::Tree);
         let format = if session.globals.is_json() { Format::Json } else { named };
-        let names = session.step_names()?;
+        session.ask_names(&[])?;
         let chosen = self.choice.load(session)?;
         let cache = chosen.cache()?;
+        let names = session.step_names()?;
         let index = chosen.index();
         let steps: Vec<_> = cache.layers.iter().map(|layer| names.of(layer)).collect();
         let title = match index.name() {

@@ -39,8 +39,9 @@ impl Command for Inspect {
     const NAME: &'static str = "inspect";
 
     fn run(self, session: &mut Session) -> Outcome {
-        let names = session.step_names()?;
+        session.ask_names(&[])?;
         let chosen = self.choice.load(session)?;
+        let names = session.step_names()?;
         let item = Detail::of(&chosen, &names);
         if matches!(session.out.format, Format::Table | Format::Wide) {
             item.describe(&mut session.out)?;

@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 
 /// What to show while something takes its time.
@@ -72,6 +73,14 @@ impl Jobs {
             self.runtime = Some(runtime);
         }
         self.runtime.as_ref().ok_or_else(|| Error::new(Kind::Internal, "no runtime"))
+    }
+
+    /// Does `work` beside what is waited for.
+    pub(super) fn spawn<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        Ok(self.runtime()?.spawn(work))
     }
 
     /// Waits for `work`, showing how far `progress` is. `phase` says in a word or two what is being done.

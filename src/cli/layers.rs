@@ -39,8 +39,9 @@ impl Command for Layers {
 
     fn run(self, session: &mut Session) -> Outcome {
         let mut selection = self.list.selection::<LayerItem<'_>>(&mut session.out)?;
-        let names = session.step_names()?;
+        session.ask_names(&[])?;
         let chosen = self.choice.load(session)?;
+        let names = session.step_names()?;
         let mut section = chosen.section(LayerItem::all(&chosen, &names)?);
         section.select(&mut selection, session.out.look.now);
         session.out.list("layer-list", &[section], false)?;

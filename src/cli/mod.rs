@@ -219,9 +219,10 @@ fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
     let config = &session.config;
     let named = config.places.iter().filter_map(|place| Some((place.name.clone()?, place.location.clone())));
     let options = tui::Options {
-        locations: found,
         aliases: named.collect(),
-        names: session.step_names()?,
+        names: session.given_names()?,
+        builders: session.builders(&found),
+        locations: found,
         theme: if session.globals.no_color() { "mono".to_owned() } else { config.theme.clone() },
         ascii: session.out.look.ascii,
         mouse: config.mouse,

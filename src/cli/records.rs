@@ -42,8 +42,9 @@ impl Command for Records {
 
     fn run(self, session: &mut Session) -> Outcome {
         let mut selection = self.list.selection::<RecordItem<'_>>(&mut session.out)?;
-        let names = session.step_names()?;
+        session.ask_names(&[])?;
         let chosen = self.choice.load(session)?;
+        let names = session.step_names()?;
         let mut section = chosen.section(all(&chosen, &names)?);
         section.select(&mut selection, session.out.look.now);
         session.out.list("record-list", &[section], false)?;

@@ -11,14 +11,17 @@ use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
 use crate::model::location::Location;
 use crate::ops::load::load;
-use crate::ops::names::StepNames;
+use crate::ops::names::{self, StepNames};
 use crate::progress::Progress;
 use crate::state::State;
 use crate::store::{Store, catalog};
 use futures::future::join_all;
+use jiff::Timestamp;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::task::{JoinError, spawn_blocking};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 /// What a command needs of a session.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +46,19 @@ pub(super) struct Session {
     pub(super) jobs: Jobs,
     /// Step names that come with the program.
     names: StepNames,
+    /// Builders that are being asked for more.
+    asking: Option<Asking>,
 }
+
+/// Builders that are being asked, while locations are read.
+struct Asking {
+    answers: JoinHandle<StepNames>,
+    /// Tells that all else is there.
+    waiting: oneshot::Sender<()>,
+}
+
+/// How long all else may wait for builders that are asked for step names, from when they were.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A location that was read.
 pub(super) struct Loaded {
@@ -73,7 +88,7 @@ impl Session {
         out.fields = globals.fields();
         let jobs = Jobs::new(globals.progress, words, out.look.ascii);
         config.warnings().iter().for_each(|warning| words.say("warning", Tone::Warn, warning));
-        Ok(Self { globals, config, out, words, jobs, names: StepNames::default() })
+        Ok(Self { globals, config, out, words, jobs, names: StepNames::default(), asking: None })
     }
 
     /// The locations that `given` means; without any, those of the config and those found where people keep them, and
@@ -158,22 +173,73 @@ impl Session {
         self.out.list(schema, &sections, many.several)
     }
 
-    /// Adds step names to those that `--names` brings.
-    pub(super) fn add_names(&mut self, names: StepNames) {
+    /// Takes these step names and those that `--names` brings, and asks no builder.
+    pub(super) fn use_names(&mut self, names: StepNames) {
         self.names.extend(names);
+        self.config.builders = false;
     }
 
-    /// All step names there are: those given, and those that builders told another time.
-    pub(super) fn step_names(&self) -> Result<StepNames> {
+    /// The step names that need no asking: those that come with the program or with `--names`.
+    pub(super) fn given_names(&self) -> Result<StepNames> {
         let mut all = self.names.clone();
         for path in &self.globals.names {
             let what = || format!("reading {}", path.display());
             let bytes = std::fs::read(path).map_err(|e| Error::io(what(), e))?;
             all.extend(StepNames::read(&bytes).map_err(|e| e.context(what()))?);
         }
-        all.extend(StepNames::from_learnt(State::usual().learnt_now()));
         Ok(all)
     }
+
+    /// Reads what `--names` brings, and begins to ask the builders at hand and those among `given`.
+    pub(super) fn ask_names(&mut self, given: &[Location]) -> Result<()> {
+        self.names = self.given_names()?;
+        if let Some(builders) = self.builders(given) {
+            let (waiting, waited_for) = oneshot::channel();
+            // Builders may take their time for as long as there is something else to wait for.
+            let enough = async {
+                tokio::time::sleep(PATIENCE).await;
+                let _ = waited_for.await;
+            };
+            let answers = self.jobs.spawn(ask(builders, enough, self.out.look.now))?;
+            self.asking = Some(Asking { answers, waiting });
+        }
+        Ok(())
+    }
+
+    /// The builders that may be asked for step names: those at hand, of the config, and among `given`. `None` if the user
+    /// wants none asked.
+    pub(super) fn builders(&self, given: &[Location]) -> Option<Vec<Location>> {
+        if self.globals.no_builders || !self.config.builders {
+            return None;
+        }
+        let known = self.config.places.iter().map(|place| &place.location).chain(given);
+        let mut all: Vec<Location> = known.filter(|location| location.kind() == "daemon").cloned().collect();
+        all.extend(catalog::builders());
+        let mut seen = HashSet::new();
+        all.retain(|location| seen.insert(location.identity()));
+        Some(all)
+    }
+
+    /// All step names there are. Waits a moment for builders that are still being asked.
+    pub(super) fn step_names(&mut self) -> Result<StepNames> {
+        let mut all = self.names.clone();
+        if let Some(Asking { answers, waiting }) = self.asking.take() {
+            let _ = waiting.send(());
+            let answers = async { Ok(answers.await) };
+            match self.jobs.run("asking builders", &Progress::new(), answers)? {
+                Ok(names) => all.extend(names),
+                Err(broken) => tracing::warn!("asking builders broke off: {broken}"),
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Asks `builders` for names until `enough` is over. Those that can't even be opened are left out.
+async fn ask(builders: Vec<Location>, enough: impl Future<Output = ()>, now: Timestamp) -> StepNames {
+    let open = |location: &Location| catalog::open(location).inspect_err(|why| tracing::info!(%location, "{why}")).ok();
+    let stores = spawn_blocking(move || builders.iter().filter_map(open).collect::<Vec<_>>()).await;
+    names::ask(&stores.unwrap_or_default(), &State::usual(), enough, now).await
 }
 
 /// Opens `location` and reads all of it.

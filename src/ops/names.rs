@@ -1,5 +1,10 @@
 //! Step names for layers. An exported cache carries none; they come from an image's history, or from a builder's usage
-//! records, whose creation times equal those of the layers to the nanosecond.
+//! records, whose creation times equal those of the layers to the nanosecond. Those come in a file, from builders that are
+//! asked, or from what such a builder told before.
+
+mod ask;
+
+pub use ask::ask;
 
 use crate::error::Result;
 use crate::format::usage;
@@ -14,16 +19,30 @@ use std::sync::Arc;
 pub enum Source {
     /// The history of the image the cache is inline in.
     History,
-    /// A builder's usage record.
+    /// A builder's usage record, in a file that the user gave.
     Usage,
+    /// A builder that was asked now.
+    Builder,
+    /// A builder that told it before.
+    Remembered,
 }
 
 impl Source {
-    /// A word for a narrow column, and the name in JSON.
+    /// A word for a narrow column, of at most seven letters, that also ends the phrase `named by`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Source::Remembered => "memory",
+            other => other.name(),
+        }
+    }
+
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Source::History => "history",
             Source::Usage => "usage",
+            Source::Builder => "builder",
+            Source::Remembered => "remembered",
         }
     }
 }
@@ -37,10 +56,10 @@ pub struct StepName {
     pub source: Source,
 }
 
-/// Names learnt from a builder, by creation time.
+/// Names learnt from builders, by creation time.
 #[derive(Clone, Debug, Default)]
 pub struct StepNames {
-    by_time: HashMap<Timestamp, Arc<str>>,
+    by_time: HashMap<Timestamp, StepName>,
 }
 
 /// How BuildKit describes the root file system of a `RUN` step, and the shell that runs it.
@@ -53,13 +72,23 @@ const HUB: [&str; 2] = ["docker.io/library/", "docker.io/"];
 impl StepNames {
     /// Takes names from usage records. Where several were made at the same instant, none is sure, so none is taken.
     pub fn from_usage(records: &[UsageRecord]) -> Self {
+        Self::of_records(records, Source::Usage)
+    }
+
+    /// As [`StepNames::from_usage`], from records that a builder told when it was asked.
+    pub fn from_builder(records: &[UsageRecord]) -> Self {
+        Self::of_records(records, Source::Builder)
+    }
+
+    fn of_records(records: &[UsageRecord], source: Source) -> Self {
         let mut by_time: HashMap<Timestamp, Option<Arc<str>>> = HashMap::new();
         for record in records.iter().filter(|r| r.kind == "regular" || r.kind.is_empty()) {
             let Some(created) = record.created.filter(|_| !record.description.is_empty()) else { continue };
             let step = step_of(&record.description);
             by_time.entry(created).and_modify(|n| *n = n.take().filter(|n| *n == step)).or_insert(Some(step));
         }
-        Self { by_time: by_time.into_iter().filter_map(|(time, name)| name.map(|n| (time, n))).collect() }
+        let sure = |(time, step): (_, Option<_>)| Some((time, StepName { step: step?, source }));
+        Self { by_time: by_time.into_iter().filter_map(sure).collect() }
     }
 
     /// Takes names from usage records as JSON: an array, or an object a line.
@@ -71,15 +100,16 @@ impl StepNames {
 
     /// Takes names that builders told another time.
     pub fn from_learnt(steps: Vec<LearntStep>) -> Self {
-        Self { by_time: steps.into_iter().map(|step| (step.created, step.step)).collect() }
+        let name = |step| StepName { step, source: Source::Remembered };
+        Self { by_time: steps.into_iter().map(|step| (step.created, name(step.step))).collect() }
     }
 
     /// The names as `builder` told them, to be kept for when it has forgotten them.
     pub fn to_learn(&self, builder: &str, now: Timestamp) -> Vec<LearntStep> {
         let builder: Arc<str> = builder.into();
-        let step = |(created, step): (&Timestamp, &Arc<str>)| LearntStep {
+        let step = |(created, name): (&Timestamp, &StepName)| LearntStep {
             created: *created,
-            step: step.clone(),
+            step: name.step.clone(),
             builder: builder.clone(),
             learnt: now,
         };
@@ -88,8 +118,8 @@ impl StepNames {
 
     /// Adds the names of another builder. What is known already stays.
     pub fn extend(&mut self, other: Self) {
-        for (time, step) in other.by_time {
-            self.by_time.entry(time).or_insert(step);
+        for (time, name) in other.by_time {
+            self.by_time.entry(time).or_insert(name);
         }
     }
 
@@ -98,8 +128,7 @@ impl StepNames {
         if let Some(step) = &layer.history {
             return Some(StepName { step: step.clone(), source: Source::History });
         }
-        let step = self.by_time.get(&layer.created?)?;
-        Some(StepName { step: step.clone(), source: Source::Usage })
+        self.by_time.get(&layer.created?).cloned()
     }
 
     /// How many names there are.

@@ -130,11 +130,6 @@ impl State {
         self.run(|inner| inner.history.learnt()).await.unwrap_or_default()
     }
 
-    /// As [`State::learnt`], for where nothing waits: it blocks.
-    pub fn learnt_now(&self) -> Vec<LearntStep> {
-        self.0.history.learnt()
-    }
-
     /// Forgets names of steps that were learnt before `time`. How many those were.
     pub async fn forget_steps(&self, time: Timestamp) -> usize {
         self.run(move |inner| inner.history.forget_steps(time)).await.unwrap_or_default()

@@ -56,8 +56,8 @@ pub struct App {
     pending: Vec<Press>,
     said: Option<(Tone, String, Duration)>,
     zoomed: bool,
-    /// Reports that wait while the user froze what is shown.
-    frozen: Option<Vec<(u64, Report)>>,
+    /// News that wait while the user froze what is shown.
+    frozen: Option<Vec<Message>>,
     size: (u16, u16),
     last_click: Option<(Position, Duration)>,
     history: HashMap<Question, Vec<String>>,
@@ -92,6 +92,7 @@ impl App {
         for place in 0..app.shared.places.len() {
             app.start(place, Work::Load);
         }
+        app.effects.push(Effect::AskNames);
         if setup.tour {
             app.modal = Some(app.tour());
             app.effects.push(Effect::TourSeen);
@@ -108,9 +109,9 @@ impl App {
             Message::Paste(text) => self.paste(&text),
             Message::Resize(width, height) => self.size = (width, height),
             Message::Tick(now, clock) => (self.shared.now, self.shared.clock) = (now, clock),
-            Message::Report(id, report) => match &mut self.frozen {
-                Some(held) => held.push((id, report)),
-                None => self.report(id, report),
+            news @ (Message::Report(..) | Message::Named(_)) => match &mut self.frozen {
+                Some(held) => held.push(news),
+                None => self.news(news),
             },
             Message::Signal(Signal::Quit) => self.effects.push(Effect::Quit),
             Message::Signal(Signal::Suspend) => self.effects.push(Effect::Suspend),
@@ -306,9 +307,13 @@ impl App {
             Action::Refresh => {
                 if let Some(place) = self.top().place() {
                     self.start(place, Work::Load);
+                    self.effects.push(Effect::AskNames);
                 }
             }
-            Action::RefreshAll => (0..self.shared.places.len()).for_each(|place| self.start(place, Work::Load)),
+            Action::RefreshAll => {
+                (0..self.shared.places.len()).for_each(|place| self.start(place, Work::Load));
+                self.effects.push(Effect::AskNames);
+            }
             Action::GoLocations | Action::GoIndexes => {
                 self.forward.extend(self.stack.drain(1..).rev());
                 self.with_screen(|screen, cx| screen.act(action, cx));
@@ -364,7 +369,7 @@ impl App {
     fn freeze(&mut self) {
         match self.frozen.take() {
             None => self.frozen = Some(Vec::new()),
-            Some(held) => held.into_iter().for_each(|(id, report)| self.report(id, report)),
+            Some(held) => held.into_iter().for_each(|news| self.news(news)),
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Options {
     pub aliases: BTreeMap<String, Location>,
     /// Names of layers learnt from a builder.
     pub names: StepNames,
+    /// The builders to ask for more, which are then remembered; `None` to do neither.
+    pub builders: Option<Vec<Location>>,
     /// Name of the theme; `mono` is right where no colour is wanted.
     pub theme: String,
     /// 7-bit signs only.
@@ -60,6 +62,7 @@ impl Default for Options {
             locations: Vec::new(),
             aliases: BTreeMap::new(),
             names: StepNames::default(),
+            builders: None,
             theme: "default".to_owned(),
             ascii: false,
             mouse: true,
@@ -93,7 +96,8 @@ pub async fn run(options: Options) -> Result<()> {
     let (width, height) = terminal.size();
     app.update(Message::Resize(width, height));
     let (runtime, mut reports) = Runtime::new();
-    let mut driver = Driver { terminal, runtime, marker, events: EventStream::new() };
+    let builders = options.builders;
+    let mut driver = Driver { terminal, runtime, builders, marker, events: EventStream::new() };
     let mut signals = Signals::listen()?;
     let start = Instant::now();
     let mut drawn = start.checked_sub(FRAME).unwrap_or(start);
@@ -144,6 +148,7 @@ fn message_of(event: Event) -> Option<Message> {
 struct Driver {
     terminal: Terminal,
     runtime: Runtime,
+    builders: Option<Vec<Location>>,
     marker: Option<PathBuf>,
     events: EventStream,
 }
@@ -155,6 +160,12 @@ impl Driver {
             let said = match effect {
                 Effect::Start(job, order) => {
                     self.runtime.start(job, *order);
+                    None
+                }
+                Effect::AskNames => {
+                    if let Some(builders) = &self.builders {
+                        self.runtime.ask_names(builders.clone());
+                    }
                     None
                 }
                 Effect::Copy(text) => Some(runtime::copy(&text, &mut self.terminal)),

@@ -7,8 +7,9 @@ use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
 use crate::model::text;
 use crate::ops::files::{LayerFiles, Pick, extract, merge};
-use crate::ops::{find, load, verify};
+use crate::ops::{find, load, names, verify};
 use crate::progress::Progress;
+use crate::state::State;
 use crate::store::{Store, catalog};
 use crate::tui::app::{Message, Order, Report};
 use crate::tui::clipboard::{self, Copied};
@@ -17,6 +18,7 @@ use crate::tui::json::Tree;
 use crate::tui::screen::Work;
 use crate::tui::shared::{Job, Target, Tone, error_line};
 use crate::tui::terminal::Terminal;
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 /// Reports that may wait for the screen to take them; a job that is faster waits.
 const REPORTS: usize = 64;
@@ -34,6 +37,8 @@ const DOCUMENT: u64 = 64 << 20;
 pub struct Runtime {
     sender: mpsc::Sender<Message>,
     stores: Stores,
+    /// Held while builders are asked for names.
+    asking: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Places as their last load opened them, so that other jobs have its connections and tokens.
@@ -43,7 +48,25 @@ impl Runtime {
     /// A runtime and the end its reports come out of.
     pub fn new() -> (Runtime, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(REPORTS);
-        (Runtime { sender, stores: Stores::default() }, receiver)
+        (Runtime { sender, stores: Stores::default(), asking: Arc::default() }, receiver)
+    }
+
+    /// Asks `builders` for names of layers, unless that is being done. Those that can't be asked are left out.
+    pub fn ask_names(&self, builders: Vec<Location>) {
+        let Ok(asking) = self.asking.clone().try_lock_owned() else { return };
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let open = |location: &Location| {
+                catalog::open(location).inspect_err(|why| tracing::info!(%location, "{why}")).ok()
+            };
+            let stores = spawn_blocking(move || builders.iter().filter_map(open).collect::<Vec<_>>()).await;
+            // Nobody waits for it, so builders may take as long as their own limits let them.
+            let enough = std::future::pending();
+            let names = names::ask(&stores.unwrap_or_default(), &State::usual(), enough, Timestamp::now()).await;
+            drop(asking);
+            // The screen is gone if nobody takes it.
+            let _ = sender.send(Message::Named(names)).await;
+        });
     }
 
     /// Starts `job`. It stops soon after its progress is cancelled, and reports exactly one end.

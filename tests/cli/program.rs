@@ -49,6 +49,8 @@ impl Place {
             .env("TMPDIR", self.folder.path())
             .env("CACHEDECK_CACHE_DIR", self.path(".remembered"))
             .env("CACHEDECK_DATA_DIR", self.path(".remembered"))
+            // Without a home the system's word for it counts, and there may be builders in it.
+            .env("BUILDX_CONFIG", self.path(".buildx"))
             .stdin(Stdio::null());
         command
     }

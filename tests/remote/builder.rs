@@ -331,3 +331,68 @@ fn records_of_a_great_builder_come_whole() {
     let builder = Builder::start(Told { usage: usage.collect(), ..Told::default() });
     assert_eq!(wait(open(&builder).usage()).unwrap().len(), 50_000, "longer than what gRPC takes by itself");
 }
+
+/// Steps of `local-max` in the place, and who told them.
+fn steps(ran: &Ran, source: &str) -> Vec<Option<String>> {
+    assert_eq!(ran.code, 0, "{ran}");
+    let items = ran.json()["items"].as_array().unwrap().clone();
+    let step = |item: &serde_json::Value| {
+        let step = item["step"].as_str().map(str::to_owned);
+        assert_eq!(item["step_source"].as_str(), step.as_ref().map(|_| source), "{item}");
+        step
+    };
+    items.iter().map(step).collect()
+}
+
+const LAYERS: [&str; 3] = ["layers", "local-max", "--json=step,step_source"];
+
+#[test]
+fn layers_of_a_cache_are_named_by_the_builders_at_hand() {
+    let builder = Builder::start(Told::recorded());
+    let place = Place::with("local-max");
+    let layers = |more: &[(&str, &str)], options: &[&str]| run(&place, &builder, more, &[&LAYERS, options].concat());
+    let nothing = steps(&layers(&[], &[]), "");
+    assert!(nothing.iter().all(Option::is_none), "nobody is at hand");
+    std::fs::write(place.path("usage.json"), include_bytes!("../fixtures/daemon-du.json")).unwrap();
+    let right = steps(&layers(&[], &["--names", "usage.json"]), "usage");
+    assert!(right.iter().all(Option::is_some));
+
+    let near = serde_json::json!([{ "Name": "near0", "Endpoint": builder.address() }]);
+    instance(&place, "near", "remote", near);
+    assert_eq!(steps(&layers(&[], &["--no-builders"]), ""), nothing);
+    std::fs::write(place.path("config.toml"), "builders = false").unwrap();
+    assert_eq!(steps(&layers(&[], &["--config", "config.toml"]), ""), nothing);
+    assert_eq!(run(&place, &builder, &[], &["ls", "local-max"]).code, 0);
+    assert_eq!(run(&place, &builder, &[], &["demo"]).code, 0);
+    assert_eq!(builder.asked.load(Ordering::SeqCst), 0, "only where steps are shown, and where that is wanted");
+    assert_eq!(steps(&layers(&[], &[]), "builder"), right);
+    assert_eq!(steps(&layers(&[], &["--names", "usage.json"]), "usage"), right, "what the user gives comes first");
+
+    std::fs::remove_dir_all(place.path("buildx")).unwrap();
+    assert_eq!(steps(&layers(&[], &[]), "remembered"), right);
+    assert_eq!(steps(&layers(&[], &["--no-builders"]), ""), nothing);
+    assert!(builder.calls().is_empty(), "no program was started");
+
+    std::fs::remove_dir_all(place.path(".remembered")).unwrap();
+    assert_eq!(steps(&layers(&[("BUILDKIT_HOST", &builder.address())], &[]), "builder"), right);
+    std::fs::remove_dir_all(place.path(".remembered")).unwrap();
+    std::fs::write(place.path("config.toml"), format!("[locations]\nb = \"type=daemon,addr={}\"", builder.address()))
+        .unwrap();
+    assert_eq!(steps(&layers(&[], &["--config", "config.toml"]), "builder"), right);
+}
+
+#[test]
+fn builders_that_give_no_names_hold_nothing_up() {
+    let builder = Builder::start(Told { silent: true, ..Told::default() });
+    let place = Place::with("local-max");
+    instance(&place, "mute", "remote", serde_json::json!([{ "Name": "mute0", "Endpoint": builder.address() }]));
+    instance(&place, "pods", "kubernetes", serde_json::json!([{ "Name": "pods0", "Endpoint": "" }]));
+    instance(&place, "odd", "remote", serde_json::json!([{ "Name": "odd0", "Endpoint": "unix://" }]));
+    std::fs::write(place.path("buildx/instances/broken"), "{").unwrap();
+    let environment = [("STAND_IN_STATUS", "stopped"), ("CACHEDECK_TIMEOUT", "600s")];
+    let ran = run(&place, &builder, &environment, &LAYERS);
+    assert!(steps(&ran, "").iter().all(Option::is_none));
+    assert_eq!(ran.err, "");
+    assert!(builder.asked.load(Ordering::SeqCst) > 0);
+    assert!(builder.calls().iter().all(|call| call == "buildx inspect pods"), "nothing is started to be asked");
+}

@@ -3,7 +3,9 @@
 use crate::fixtures::Fixture;
 use crate::stage::{Scene, Stage};
 use crate::{location, names, open, open_with};
+use cachedeck::format::usage;
 use cachedeck::model::location::Location;
+use cachedeck::ops::names::StepNames;
 use cachedeck::tui::app::{Effect, Message, Report};
 use cachedeck::tui::keys::{Keymap, Overrides};
 use crossterm::event::MouseEventKind;
@@ -236,6 +238,21 @@ fn late_answers_are_dropped() {
     assert!(progress.is_cancelled(), "the newest wins");
     stage.tell(Message::Report(old, Report::Failed(cachedeck::error::Error::not_found("gone"))));
     stage.miss("gone").see("loading");
+}
+
+#[test]
+fn names_come_when_a_builder_has_told_them() {
+    let fixture = Fixture::unpack("local-max");
+    let mut stage = open(&fixture);
+    stage.see("no name").miss("named by").press("enter").miss("RUN");
+    stage.press("V").tell(Message::Named(told()));
+    stage.see("frozen").miss("RUN").press("V").see("RUN").see("builder");
+    stage.press("i").see("named by builder");
+}
+
+/// What the builder of the fixtures tells when it is asked.
+fn told() -> StepNames {
+    StepNames::from_builder(&usage::read(include_bytes!("../fixtures/daemon-du.json")).unwrap())
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl Stage {
                     Effect::Copy(text) => self.copied.push(text),
                     Effect::Page(text) => self.paged.push(text),
                     Effect::Quit => self.quit = true,
-                    Effect::Suspend | Effect::Redraw | Effect::TourSeen => {}
+                    Effect::AskNames | Effect::Suspend | Effect::Redraw | Effect::TourSeen => {}
                 }
             }
             if self.running == 0 {

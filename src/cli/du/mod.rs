@@ -113,6 +113,9 @@ impl Du {
     fn load<T: Item>(&self, session: &mut Session) -> Outcome<(Selection, Many)> {
         let selection = self.list.selection::<T>(&mut session.out)?;
         let locations = session.locations(&self.locations)?;
+        if matches!(self.by, By::Layer | By::Step) {
+            session.ask_names(&locations)?;
+        }
         Ok((selection, session.load_all(&locations)?))
     }
 

@@ -64,6 +64,8 @@ pub enum Message {
     Tick(Timestamp, Duration),
     /// News of the job with that id.
     Report(u64, Report),
+    /// Names of layers, of builders that were asked.
+    Named(StepNames),
     /// A signal.
     Signal(Signal),
     /// What became of an effect that is no job.
@@ -121,6 +123,8 @@ impl Report {
 pub enum Effect {
     /// Run this job and report under its id.
     Start(Job, Box<Order>),
+    /// Ask the builders at hand for names of layers.
+    AskNames,
     /// Put this on the clipboard.
     Copy(String),
     /// Show this in the user's pager.

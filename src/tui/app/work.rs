@@ -1,11 +1,12 @@
 //! Starts jobs and takes their reports in: the only code that changes what is known of locations.
 
-use super::{App, Effect, Order, Report};
+use super::{App, Effect, Message, Order, Report};
 use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
 use crate::model::location::Given;
 use crate::model::text;
 use crate::ops::files::extract::Extracted;
+use crate::ops::names::StepNames;
 use crate::ops::verify::{self, Level};
 use crate::tui::contents::Contents;
 use crate::tui::screen::{Answer, Jump, Work, bytes, count, thousands};
@@ -46,7 +47,24 @@ impl App {
         self.effects.push(Effect::Start(job, Box::new(order)));
     }
 
-    pub(super) fn report(&mut self, id: u64, report: Report) {
+    /// Takes in what comes from elsewhere.
+    pub(super) fn news(&mut self, news: Message) {
+        match news {
+            Message::Report(id, report) => self.report(id, report),
+            Message::Named(names) => self.named(names),
+            _ => {}
+        }
+    }
+
+    fn named(&mut self, names: StepNames) {
+        let known = self.shared.names.len();
+        Arc::make_mut(&mut self.shared.names).extend(names);
+        if self.shared.names.len() > known {
+            (0..self.shared.places.len()).for_each(|place| self.shared.touch(place));
+        }
+    }
+
+    fn report(&mut self, id: u64, report: Report) {
         // Another job took the slot meanwhile: this is old news.
         let Some(job) = self.shared.jobs.by_id(id).cloned() else { return };
         let place = job.place;

@@ -5,7 +5,6 @@ use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
 use crate::model::units;
-use crate::ops::names::Source;
 use crate::tui::screen::{Canvas, Look, age, bytes, count, old, thousands};
 use crate::tui::screens::{is_damaged, shared_bytes, version_name, version_state};
 use crate::tui::shared::{Job, JobKind, Place, PlaceId, Shared, error_line};
@@ -30,7 +29,7 @@ struct Facts {
     median: u64,
     largest: u64,
     /// Bytes, what made it, and who says so.
-    largest_layers: Vec<(u64, String, &'static str)>,
+    largest_layers: Vec<(u64, String, String)>,
     compressions: Vec<&'static str>,
     /// This version and older ones, newest first.
     history: Vec<(String, Option<Timestamp>)>,
@@ -167,10 +166,7 @@ impl Facts {
         let largest_layers = order.iter().take(3).map(|&l| {
             let layer = &cache.layers[l];
             let name = shared.names.of(layer);
-            let source = name.as_ref().map_or("no name", |name| match name.source {
-                Source::History => "named by history",
-                Source::Usage => "named by usage",
-            });
+            let source = name.as_ref().map_or("no name".to_owned(), |name| format!("named by {}", name.source.word()));
             let step = name.map_or_else(|| layer.blob.short(), |n| text::safe(&n.step).into_owned());
             (layer.size.unwrap_or(0), step, source)
         });

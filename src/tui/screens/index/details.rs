@@ -16,9 +16,9 @@ pub(super) fn brief(number: usize, facts: &Facts, width: usize, look: Look<'_>) 
     match &facts.steps[number] {
         Some(name) => {
             let step = text::safe(&name.step).into_owned();
-            let room = width.saturating_sub(20 + name.source.name().len());
+            let room = width.saturating_sub(20 + name.source.word().len());
             let step = text::fit_end(&step, room, look.glyphs.ellipsis).into_owned();
-            lines.push(look.fact("step", vec![step.into(), look.dim(format!("  named by {}", name.source.name()))]));
+            lines.push(look.fact("step", vec![step.into(), look.dim(format!("  named by {}", name.source.word()))]));
         }
         None => lines.push(look.fact("step", vec![look.dim("nothing tells")])),
     }
@@ -45,7 +45,7 @@ pub(super) fn details(number: usize, facts: &Facts, width: usize, look: Look<'_>
     let mut lines = Vec::new();
     if let Some(name) = &facts.steps[number] {
         lines.extend(wrapped("step", &text::safe(&name.step), width, look));
-        lines.push(look.fact("", vec![look.dim(format!("named by {}", name.source.name()))]));
+        lines.push(look.fact("", vec![look.dim(format!("named by {}", name.source.word()))]));
     }
     let size = layer.size.map_or("unknown".to_owned(), |n| format!("{} ({} B)", look.bytes(n), thousands(n)));
     lines.push(look.fact("size", vec![size.into()]));

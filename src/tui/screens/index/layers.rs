@@ -114,7 +114,7 @@ fn short(compression: Compression) -> &'static str {
 
 fn row(number: usize, facts: &Facts, look: Look<'_>) -> Row<'static> {
     let layer = &facts.cache.layers[number];
-    let source = facts.steps[number].as_ref().map_or(look.dash(), |name| name.source.name());
+    let source = facts.steps[number].as_ref().map_or(look.dash(), |name| name.source.word());
     let blob = facts.inventory.as_ref().and_then(|inventory| inventory.blob(&layer.blob));
     let state = match blob.map(|blob| (blob.state, blob.wrong_size())) {
         Some((State::Missing, _)) => look.state(State::Missing),
