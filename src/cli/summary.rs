@@ -1,7 +1,9 @@
 //! A location in a sentence: what stands below tables that people look at.
 
 use super::session::Many;
+use crate::model::builder::{Builder, Totals};
 use crate::model::inventory::Inventory;
+use crate::model::text;
 use crate::model::units::{Bytes, SizeStyle, count};
 
 /// What each location holds, a line each.
@@ -23,9 +25,41 @@ fn lines(many: &Many, of: impl Fn(&Inventory) -> Vec<String>) -> Vec<String> {
     lines
 }
 
+/// What a builder holds, by type of record and in all.
+pub(super) fn of_builder(builder: &Builder, sizes: SizeStyle) -> Vec<String> {
+    let size = |bytes| Bytes(bytes).show(sizes);
+    let line = |what: &str, totals: Totals| {
+        let records = count(totals.records, "record");
+        let mut line =
+            format!("{what}: {records}, {}, {} reclaimable", size(totals.bytes), size(totals.reclaimable_bytes));
+        if totals.shared_bytes > 0 {
+            line.push_str(&format!(", {} shared", size(totals.shared_bytes)));
+        }
+        if totals.in_use > 0 {
+            line.push_str(&format!(", {} in use", totals.in_use));
+        }
+        line
+    };
+    let by_type = Totals::by_type(builder.records().map(|(_, record)| record));
+    let mut lines: Vec<String> = by_type.iter().map(|(kind, totals)| line(kind, *totals)).collect();
+    if lines.len() != 1 {
+        lines.push(line("in all", builder.totals()));
+    }
+    lines
+}
+
 fn holding(inventory: &Inventory, sizes: SizeStyle) -> String {
     let usage = inventory.usage;
     let size = |bytes| Bytes(bytes).show(sizes);
+    if let Some(builder) = &inventory.details.builder {
+        let totals = builder.totals();
+        let location = text::shell_quote(&inventory.location.to_string()).into_owned();
+        return format!(
+            "a builder has no versions: it keeps {}, {}; `cachedeck daemon du {location}` lists them",
+            count(totals.records, "record"),
+            size(totals.bytes)
+        );
+    }
     let states = [
         (usage.live_bytes, "live"),
         (usage.dangling_bytes, "dangling"),
@@ -51,6 +85,9 @@ fn holding(inventory: &Inventory, sizes: SizeStyle) -> String {
 }
 
 fn waste(inventory: &Inventory, sizes: SizeStyle) -> Vec<String> {
+    if let Some(builder) = &inventory.details.builder {
+        return of_builder(builder, sizes);
+    }
     let usage = inventory.usage;
     let size = |bytes| Bytes(bytes).show(sizes);
     let mut lines = Vec::new();

@@ -292,6 +292,11 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Bytes that it takes: of blobs, or of a builder's records.
+    pub fn bytes(&self) -> u64 {
+        self.details.builder.as_ref().map_or(self.usage.bytes, |builder| builder.totals().bytes)
+    }
+
     /// The version that the location itself names: by `digest`, else by `tag`, else `latest`, else the only one.
     ///
     /// [`crate::error::Kind::NotFound`] says which there are.

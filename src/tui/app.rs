@@ -256,8 +256,12 @@ impl App {
     /// Why the place does not give what `action` needs, if it does not.
     fn refused(&self, action: Action) -> Option<String> {
         let need = action.need(self.top().view())?;
-        let place = self.shared.places.get(self.top().place()?)?;
-        place.inventory.as_ref()?.require(need).err().map(|error| error.to_string())
+        let inventory = self.shared.places.get(self.top().place()?)?.inventory.as_ref()?;
+        // Where there are no versions to open, a builder opens.
+        if action == Action::Open && inventory.details.builder.is_some() {
+            return None;
+        }
+        inventory.require(need).err().map(|error| error.to_string())
     }
 
     fn act(&mut self, action: Action) {
@@ -327,6 +331,7 @@ impl App {
                 }
             }
             Action::GoGha => self.go_gha(),
+            Action::GoDaemon => self.go_daemon(),
             Action::GoLogs => self.push(Box::new(screens::logs::Logs::new())),
             Action::YankDigest | Action::YankRef | Action::YankFrom | Action::YankTo => self.yank(action),
             Action::YankPath | Action::YankJson | Action::YankCommand => self.yank(action),
@@ -344,6 +349,17 @@ impl App {
                 let kind = text::safe(kind.unwrap_or_default()).into_owned();
                 self.say(Tone::Note, Error::unsupported(&kind, "entries of a GitHub repository").to_string());
             }
+        }
+    }
+
+    /// To the builder that one is at, else to the first there is.
+    fn go_daemon(&mut self) {
+        let places = &self.shared.places;
+        let is_builder = |place: &usize| places.get(*place).is_some_and(|place| place.location.kind() == "daemon");
+        let first = || (0..places.len()).find(is_builder);
+        match self.top().place().filter(is_builder).or_else(first) {
+            Some(place) => self.push(Box::new(screens::daemon::Daemon::new(place))),
+            None => self.say(Tone::Note, "no builder is among the locations: a adds one, type=daemon,builder=NAME"),
         }
     }
 

@@ -42,11 +42,13 @@ pub enum View {
     Logs,
     /// The entries of a GitHub repository's cache.
     Gha,
+    /// A builder's own cache.
+    Daemon,
 }
 
 impl View {
     /// All of them, in the order of the screens.
-    pub const ALL: [View; 14] = [
+    pub const ALL: [View; 15] = [
         View::Locations,
         View::Indexes,
         View::Layers,
@@ -61,6 +63,7 @@ impl View {
         View::Found,
         View::Logs,
         View::Gha,
+        View::Daemon,
     ];
 
     /// The name in `[keys.<screen>]` of the config.
@@ -80,6 +83,7 @@ impl View {
             View::Found => "found",
             View::Logs => "logs",
             View::Gha => "gha",
+            View::Daemon => "daemon",
         }
     }
 }
@@ -147,6 +151,7 @@ pub enum Action {
     GoBlobs,
     GoFindings,
     GoGha,
+    GoDaemon,
     GoLogs,
     Find,
     FindFile,

@@ -1,5 +1,6 @@
 //! `docs/json.md` and the JSON are the same: every field, its place and its type.
 
+use crate::builder::{Builder, Told};
 use crate::fixtures::Fixture;
 use crate::github::Github;
 use crate::program::Place;
@@ -33,7 +34,8 @@ fn sections() -> Vec<Section> {
 }
 
 /// What is documented as a whole: maps, and objects that stand elsewhere on the page.
-const WHOLE: [&str; 5] = ["compressions", "error", "findings", "location", "skipped"];
+const WHOLE: [&str; 8] =
+    ["attributes", "compressions", "error", "findings", "labels", "location", "response", "skipped"];
 
 /// Every field of `value` under its path, with all values it has.
 fn flatten<'a>(path: &str, value: &'a Value, into: &mut BTreeMap<String, Vec<&'a Value>>) {
@@ -96,9 +98,13 @@ fn the_page_says_exactly_what_comes_out() {
     let github = Github::start();
     github.fill(&Fixture::unpack("gha-cache").path());
     let actions = github.rest().reveal();
+    let builder = Builder::start(Told::recorded());
+    let daemon = format!("type=daemon,addr={}", builder.address());
+    let record = cachedeck::format::usage::read(&std::fs::read(names).unwrap()).unwrap().remove(0).id;
     let sections = sections();
     let listing = sections.iter().find(|s| s.command == "ls").unwrap().fields.clone();
     std::fs::write(place.path("config.toml"), "locations.here = './local-history'").unwrap();
+    let records = sections.iter().find(|s| s.command == "daemon du").unwrap().fields.clone();
     let mut seen = BTreeSet::new();
     for section in &sections {
         let command: Vec<&str> = section.command.split(' ').collect();
@@ -112,6 +118,9 @@ fn the_page_says_exactly_what_comes_out() {
             "gha" => &[&[&actions]],
             "locations" if command[1] == "ls" => &[&["--config", "config.toml"]],
             "locations" => &[&["local-history", "./gone"]],
+            "daemon" if command[1] == "why" => &[&[&record, &daemon]],
+            "daemon" => &[&[&daemon]],
+            "du" if command.len() == 1 => &[&["local-history"], &["inline-image"], &[&daemon]],
             _ => &[&["local-history"], &["inline-image"]],
         };
         let mut objects = Vec::new();
@@ -128,6 +137,10 @@ fn the_page_says_exactly_what_comes_out() {
         let mut fields = section.fields.clone();
         if section.command == "inspect" {
             fields.splice(0..0, listing.iter().cloned());
+        }
+        if section.command == "daemon why" {
+            let schema = (String::from("schema"), String::from("string"));
+            fields.splice(0..0, std::iter::once(schema).chain(records.iter().cloned()));
         }
         check(section, &fields, &objects);
         seen.insert(command[0].to_owned());

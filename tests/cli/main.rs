@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../support/builder.rs"]
+mod builder;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 #[path = "../support/github.rs"]

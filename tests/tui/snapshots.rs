@@ -1,6 +1,7 @@
 //! What every screen looks like: full, loading, empty, failed and without colour, in the sizes people have. Reviewed by
 //! eye (`cargo insta review`); nothing in them depends on machine, time or terminal.
 
+use crate::builder::{Builder, Told, event, worker};
 use crate::fixtures::Fixture;
 use crate::github::Github;
 use crate::stage::{Scene, Stage, text_of};
@@ -318,4 +319,81 @@ fn gha() {
     let empty = Github::start();
     let mut stage = Stage::open(vec![empty.rest()], Scene::default());
     check_in(USUAL, "gha_empty", stage.press("g a"));
+}
+
+/// A builder two days after the fixtures were made, with a mount in use, an image's record, and a chain that a young step keeps.
+fn told() -> Told {
+    let mut told = Told::recorded();
+    told.usage[0].in_use = true;
+    told.usage[1].shared = true;
+    let hostile = "[web 9/9] RUN echo \u{1b}[31mred\u{202e} \u{1f680} \u{4f60}\u{597d}".to_owned();
+    told.usage[2].description = hostile;
+    told.events.push(event("hostile\u{1b}[2J", 40, Some("exit\u{7} code: 1")));
+    told
+}
+
+fn builder_stage(builder: &Builder, scene: Scene) -> Stage {
+    let mut stage = Stage::open_builder(Location::new("daemon").with("addr", builder.address()), scene);
+    stage.tell(Message::Tick("2026-11-22T18:00:00Z".parse().unwrap(), Duration::from_secs(1)));
+    stage
+}
+
+#[test]
+fn daemon() {
+    let builder = Builder::start(told());
+    for (name, keys) in [
+        ("daemon", "g d j j"),
+        ("daemon_home", "1"),
+        ("daemon_zoomed", "g d z"),
+        ("daemon_builds", "g d ] j"),
+        ("daemon_build", "g d ] enter"),
+        ("daemon_why", "1 enter j j i"),
+        ("daemon_filtered", "enter / 'type=regular enter s u T 1"),
+    ] {
+        check_in(USUAL, name, builder_stage(&builder, Scene::default()).press(keys));
+    }
+    check_in(SMALL, "daemon_small", builder_stage(&builder, Scene::default()).press("g d"));
+    let mut stage = builder_stage(&builder, Scene { theme: "mono", ..Scene::default() });
+    let buffer = stage.press("g d j").buffer();
+    check("daemon_mono", &format!("{}\n{}", text_of(&buffer), attributes(&buffer)));
+
+    let here = || vec![Location::new("daemon").with("builder", "ci")];
+    check_in(USUAL, "daemon_loading", Stage::loading(here(), Scene::default()).press("g d"));
+    let none = Location::new("daemon").with("addr", "unix:///nowhere/buildkitd.sock");
+    check_in(USUAL, "daemon_failed", Stage::open(vec![none], Scene::default()).press("g d"));
+    let empty = Builder::start(Told { workers: vec![worker()], ..Told::default() });
+    check_in(USUAL, "daemon_empty", builder_stage(&empty, Scene::default()).press("g d"));
+    let old = Builder::start(Told { old: true, ..told() });
+    check_in(USUAL, "daemon_old", builder_stage(&old, Scene::default()).press("g d ]"));
+    let (mut stage, _fixture) = demo(Scene::default());
+    stage.press("g d").see("no builder is among the locations");
+}
+
+#[test]
+fn a_young_child_keeps_all_it_builds_on() {
+    let mut told = Told { workers: vec![worker()], version: "v0.31.0".to_owned(), ..Told::default() };
+    let known = Told::recorded().usage.remove(0);
+    let id = |n: u8| format!("step{n}");
+    told.usage = (0..8)
+        .map(|n| {
+            let mut usage = known.clone();
+            usage.id = id(n);
+            usage.parents = n.checked_sub(1).map(id).into_iter().collect();
+            usage.description = format!("[build {n}/7] RUN make stage{n}");
+            usage.size = 20_000_000_000;
+            (usage.in_use, usage.shared, usage.mutable) = (false, false, false);
+            usage.record_type = "regular".to_owned();
+            let days = if n == 7 { 1 } else { 90 };
+            let now: jiff::Timestamp = "2026-11-22T18:00:00Z".parse().unwrap();
+            let used = now - jiff::SignedDuration::from_hours(24 * days);
+            usage.last_used_at.as_mut().unwrap().seconds = used.as_second();
+            usage
+        })
+        .collect();
+    // Only what was unused for 60 days goes.
+    told.workers[0].gc_policy.truncate(2);
+    let builder = Builder::start(told);
+    let mut stage = builder_stage(&builder, Scene::default());
+    stage.press("g d / 'stage7 enter").see("young").see("so do the 7 records that it builds on");
+    stage.press("esc / 'stage0 enter").see("child").see("7 records build on it").see("which was used not long");
 }

@@ -76,11 +76,24 @@ impl Stage {
         Stage::set(locations, scene)
     }
 
+    /// The app with one builder, known as `ci`, its only node as `ci0`; all loaded.
+    pub fn open_builder(real: Location, scene: Scene) -> Stage {
+        let shown = Location::new("daemon").with("builder", "ci");
+        let mut stage = Stage::set_as(vec![shown.clone()], scene, Some((shown, real)));
+        let held = stage.held.take().unwrap_or_default();
+        stage.perform(held);
+        stage
+    }
+
     fn set(mut locations: Vec<Location>, scene: Scene) -> Stage {
         let cast = scene.called.zip(locations.first_mut()).map(|(name, first)| {
             let shown = Location::local_dir(name);
             (shown.clone(), std::mem::replace(first, shown))
         });
+        Stage::set_as(locations, scene, cast)
+    }
+
+    fn set_as(locations: Vec<Location>, scene: Scene, cast: Option<(Location, Location)>) -> Stage {
         let (app, effects) = App::new(Setup {
             locations,
             aliases: Default::default(),
@@ -149,6 +162,10 @@ impl Stage {
                     && inventory.location == *real
                 {
                     inventory.location = shown.clone();
+                    if let Some(builder) = inventory.details.builder.as_mut().map(std::sync::Arc::make_mut) {
+                        builder.nodes[0].name = "ci0".to_owned();
+                        builder.nodes[0].address = "docker-container://buildx_buildkit_ci0".to_owned();
+                    }
                 }
             }
             queue = self.app.update(message);

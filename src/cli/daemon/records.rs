@@ -4,11 +4,11 @@ use super::super::failure::Outcome;
 use super::super::list::ListArgs;
 use super::super::output::{Cell, Column, Item, Tone};
 use super::super::session::Session;
+use super::super::summary;
 use super::{Which, builder, sections};
-use crate::model::builder::{Builder, Node, Totals};
+use crate::model::builder::{Builder, Node};
 use crate::model::filter::{Field, Row};
 use crate::model::rows::RecordOfBuilder;
-use crate::model::units::{Bytes, count};
 use crate::ops::kept::{Keeping, Kept, Verdict};
 use clap::Parser;
 use jiff::Timestamp;
@@ -34,36 +34,13 @@ impl Du {
             for loaded in &many.loaded {
                 let place =
                     if many.several { format!("{}: ", loaded.inventory.location.title()) } else { String::new() };
-                for line in totals(builder(loaded)?, session) {
+                for line in summary::of_builder(builder(loaded)?, session.out.look.sizes) {
                     session.words.note(&format!("{place}{line}"));
                 }
             }
         }
         Ok(many.exit)
     }
-}
-
-/// Sums, by type and of all.
-fn totals(builder: &Builder, session: &Session) -> Vec<String> {
-    let size = |bytes| Bytes(bytes).show(session.out.look.sizes);
-    let line = |what: &str, totals: Totals| {
-        let records = count(totals.records, "record");
-        let mut line =
-            format!("{what}: {records}, {}, {} reclaimable", size(totals.bytes), size(totals.reclaimable_bytes));
-        if totals.shared_bytes > 0 {
-            line.push_str(&format!(", {} shared", size(totals.shared_bytes)));
-        }
-        if totals.in_use > 0 {
-            line.push_str(&format!(", {} in use", totals.in_use));
-        }
-        line
-    };
-    let by_type = Totals::by_type(builder.records().map(|(_, record)| record));
-    let mut lines: Vec<String> = by_type.iter().map(|(kind, totals)| line(kind, *totals)).collect();
-    if lines.len() != 1 {
-        lines.push(line("in all", builder.totals()));
-    }
-    lines
 }
 
 /// A record, and why it is kept.

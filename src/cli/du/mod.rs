@@ -12,6 +12,7 @@ use super::output::{Cell, Column, Item, Tone};
 use super::session::{Loaded, Many, Session};
 use super::summary;
 use super::usage;
+use crate::model::builder::{Builder, Totals};
 use crate::model::digest::Digest;
 use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::inventory::{Condition, Inventory, Usage};
@@ -20,6 +21,7 @@ use clap::{Parser, ValueEnum};
 use layers::{LayerUsage, StepUsage};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Show what caches take, and how much of it no tag needs
 ///
@@ -28,7 +30,7 @@ use std::borrow::Cow;
 #[derive(Parser)]
 #[command(after_help = "\
 Fields to filter and sort by:
-  name type size live dangling orphan blobs missing indexes
+  name type size live dangling orphan blobs missing indexes records reclaimable
   --by index: tag digest state exclusive shared size age dangling
   --by layer: step digest size state referrers
   --by step:  step size live blobs
@@ -123,15 +125,16 @@ impl Du {
     fn verdict(&self, session: &Session, many: &Many) -> Outcome {
         if session.out.is_chatty() {
             summary::unneeded(many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
-            if self.by == By::Location {
+            let builders = many.loaded.iter().all(|loaded| loaded.inventory.details.builder.is_some());
+            if self.by == By::Location && !builders {
                 session.words.note("--by index, --by layer and --by step tell what takes it");
             }
         }
         let Some(limit) = self.fail_over else { return Ok(many.exit) };
-        let over: Vec<&Loaded> = many.loaded.iter().filter(|l| l.inventory.usage.bytes > limit.0).collect();
+        let over: Vec<&Loaded> = many.loaded.iter().filter(|l| l.inventory.bytes() > limit.0).collect();
         for loaded in &over {
             let sizes = session.out.look.sizes;
-            let takes = Bytes(loaded.inventory.usage.bytes).show(sizes);
+            let takes = Bytes(loaded.inventory.bytes()).show(sizes);
             let words = format!("{} takes {takes}, more than {}", loaded.inventory.location.title(), limit.show(sizes));
             session.words.say("limit", Tone::Bad, &words);
         }
@@ -146,15 +149,22 @@ struct PlaceUsage {
     usage: Usage,
     leftovers: u64,
     leftover_bytes: u64,
+    /// Of a builder: sums over its records, of all and by type. It has neither blobs nor versions.
+    records: Option<(Totals, Vec<(String, Totals)>)>,
 }
 
 impl PlaceUsage {
     fn of(loaded: &Loaded) -> Self {
         let inventory = &loaded.inventory;
+        let of_builder = |builder: &Arc<Builder>| {
+            let types = Totals::by_type(builder.records().map(|(_, record)| record));
+            (builder.totals(), types.into_iter().map(|(kind, totals)| (kind.to_owned(), totals)).collect())
+        };
         Self {
+            records: inventory.details.builder.as_ref().map(of_builder),
             title: inventory.location.title(),
             kind: inventory.location.kind().to_owned(),
-            usage: inventory.usage,
+            usage: Usage { bytes: inventory.bytes(), ..inventory.usage },
             leftovers: inventory.leftovers.len() as u64,
             leftover_bytes: inventory.leftovers.iter().map(|l| l.bytes).fold(0, u64::saturating_add),
         }
@@ -169,9 +179,36 @@ impl Serialize for PlaceUsage {
             usage: &'a Usage,
             leftovers: u64,
             leftover_bytes: u64,
+            records: Option<u64>,
+            reclaimable_bytes: Option<u64>,
+            types: Option<Vec<OfType<'a>>>,
         }
-        Fields { usage: &self.usage, leftovers: self.leftovers, leftover_bytes: self.leftover_bytes }
-            .serialize(serializer)
+        #[derive(Serialize)]
+        struct OfType<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            records: u64,
+            bytes: u64,
+            reclaimable_bytes: u64,
+        }
+        let types = self.records.as_ref().map(|(_, types)| {
+            let of_type = types.iter().map(|(kind, totals)| OfType {
+                kind,
+                records: totals.records,
+                bytes: totals.bytes,
+                reclaimable_bytes: totals.reclaimable_bytes,
+            });
+            of_type.collect()
+        });
+        Fields {
+            usage: &self.usage,
+            leftovers: self.leftovers,
+            leftover_bytes: self.leftover_bytes,
+            records: self.records.as_ref().map(|(all, _)| all.records),
+            reclaimable_bytes: self.records.as_ref().map(|(all, _)| all.reclaimable_bytes),
+            types,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -188,6 +225,8 @@ impl Row for PlaceUsage {
             Field::new("blobs", FieldKind::Count),
             Field::new("missing", FieldKind::Count).or(&["missing_blobs"]),
             Field::new("indexes", FieldKind::Count).or(&["versions"]),
+            Field::new("records", FieldKind::Count),
+            Field::new("reclaimable", FieldKind::Size).or(&["reclaimable_bytes"]),
         ];
         FIELDS
     }
@@ -205,6 +244,8 @@ impl Row for PlaceUsage {
             "blobs" => Value::Count(usage.blobs),
             "missing" => Value::Count(usage.missing_blobs),
             "indexes" => Value::Count(usage.indexes),
+            "records" => Value::Count(self.records.as_ref()?.0.records),
+            "reclaimable" => Value::Size(self.records.as_ref()?.0.reclaimable_bytes),
             _ => return None,
         })
     }
@@ -226,24 +267,43 @@ impl Item for PlaceUsage {
     }
 
     fn columns() -> Vec<Column<Self>> {
-        fn odd(bytes: u64, tone: Tone) -> Cell {
-            Cell::size(bytes).tone(if bytes > 0 { tone } else { Tone::Plain })
+        /// Of blobs and versions, which a builder has none of.
+        fn blobs(u: &PlaceUsage, n: u64) -> Option<u64> {
+            u.records.is_none().then_some(n)
+        }
+        fn odd(u: &PlaceUsage, bytes: u64, tone: Tone) -> Cell {
+            Cell::size(blobs(u, bytes)).tone(if bytes > 0 { tone } else { Tone::Plain })
         }
         vec![
-            Column::numbers("VERSIONS", |u: &Self| Cell::count(u.usage.indexes)).drop(1).field("indexes"),
-            Column::numbers("BLOBS", |u: &Self| Cell::count(u.usage.blobs)),
+            Column::numbers("VERSIONS", |u: &Self| Cell::count(blobs(u, u.usage.indexes)))
+                .drop(1)
+                .field("indexes")
+                .if_known(),
+            Column::numbers("BLOBS", |u: &Self| Cell::count(blobs(u, u.usage.blobs))).if_known(),
+            Column::numbers("RECORDS", |u: &Self| Cell::count(u.records.as_ref().map(|(all, _)| all.records)))
+                .if_known(),
             Column::numbers("SIZE", |u: &Self| Cell::size(u.usage.bytes)).field("bytes"),
-            Column::numbers("LIVE", |u: &Self| Cell::size(u.usage.live_bytes)).field("live_bytes"),
-            Column::numbers("DANGLING", |u: &Self| odd(u.usage.dangling_bytes, Tone::Warn)).field("dangling_bytes"),
-            Column::numbers("ORPHAN", |u: &Self| odd(u.usage.orphan_bytes, Tone::Odd)).field("orphan_bytes"),
+            Column::numbers("RECLAIMABLE", |u: &Self| {
+                Cell::size(u.records.as_ref().map(|(all, _)| all.reclaimable_bytes))
+            })
+            .field("reclaimable_bytes")
+            .if_known(),
+            Column::numbers("LIVE", |u: &Self| Cell::size(blobs(u, u.usage.live_bytes))).field("live_bytes").if_known(),
+            Column::numbers("DANGLING", |u: &Self| odd(u, u.usage.dangling_bytes, Tone::Warn))
+                .field("dangling_bytes")
+                .if_known(),
+            Column::numbers("ORPHAN", |u: &Self| odd(u, u.usage.orphan_bytes, Tone::Odd))
+                .field("orphan_bytes")
+                .if_known(),
             Column::numbers("UNKNOWN", |u: &Self| Cell::size(Some(u.usage.unknown_bytes).filter(|bytes| *bytes > 0)))
                 .field("unknown_bytes")
                 .if_known(),
             Column::numbers("MISSING", |u: &Self| {
                 let missing = u.usage.missing_blobs;
-                Cell::count(missing).tone(if missing > 0 { Tone::Bad } else { Tone::Plain })
+                Cell::count(blobs(u, missing)).tone(if missing > 0 { Tone::Bad } else { Tone::Plain })
             })
-            .field("missing_blobs"),
+            .field("missing_blobs")
+            .if_known(),
             Column::numbers("UNFINISHED", |u: &Self| Cell::size(u.leftover_bytes)).wide().field("leftover_bytes"),
         ]
     }

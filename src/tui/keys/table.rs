@@ -31,9 +31,13 @@ impl Binding {
 
 /// What actions mean in one view, where the table's own line is general.
 pub const SPECIAL: &[(Action, View, &str)] = &[
-    (A::Open, V::Locations, "go to its versions"),
+    (A::Open, V::Locations, "go to its versions, or to what a builder holds"),
     (A::Open, V::Indexes, "open this version: its layers, graph, records, documents"),
     (A::Open, V::Versions, "open that version"),
+    (A::Open, V::Daemon, "why this record is kept, or all about this build"),
+    (A::Info, V::Daemon, "why this record is kept, or all about this build"),
+    (A::Kinds, V::Daemon, "records that are reclaimable, in use or shared, or builds that failed, only"),
+    (A::YankPath, V::Daemon, "copy the id"),
     (A::Toggle, V::Indexes, "tagged versions only, or all"),
     (A::Toggle, V::Layers, "the chain of this layer below, or all chains"),
     (A::Toggle, V::Graph, "the chain of this one alone, or the whole graph"),
@@ -58,8 +62,8 @@ pub const SPECIAL: &[(Action, View, &str)] = &[
 const ALL: Views = Views::ALL;
 /// Everything that has rows and columns.
 const TABLES: Views = ALL.but(&[V::Raw, V::Logs]);
-/// Views inside one index.
-const INDEX: Views = Views::of(&[V::Layers, V::Graph, V::Records, V::Raw, V::Versions]);
+/// Views with tabs.
+const TABS: Views = Views::of(&[V::Layers, V::Graph, V::Records, V::Raw, V::Versions, V::Daemon]);
 /// Where rows can be marked.
 const MARKS: Views = Views::of(&[V::Indexes, V::Layers, V::Records, V::Versions, V::Files, V::Blobs]);
 /// Where rows have a parent and children.
@@ -86,8 +90,8 @@ const fn b(
 /// Every action there is. The order is that of the footer and of help: what is special to a screen first.
 pub const BINDINGS: &[Binding] = &[
     b(A::Open, "open", &["enter"], ALL.but(&[V::Raw, V::Logs]), ("open", "open what the cursor is on")),
-    b(A::NextTab, "next-tab", &["]"], INDEX, ("tabs", "next tab")),
-    b(A::PrevTab, "previous-tab", &["["], INDEX, ("", "previous tab")),
+    b(A::NextTab, "next-tab", &["]"], TABS, ("tabs", "next tab")),
+    b(A::PrevTab, "previous-tab", &["["], TABS, ("", "previous tab")),
     b(A::Mark, "mark", &["space"], MARKS, ("mark", "mark the row and step down")),
     b(A::Range, "range", &["v"], MARKS, ("", "begin or end a range of marks")),
     b(A::MarkAll, "mark-all", &["*"], MARKS, ("", "mark all rows shown, or none")),
@@ -104,7 +108,7 @@ pub const BINDINGS: &[Binding] = &[
         A::Kinds,
         "kinds",
         &["T"],
-        Views::of(&[V::Indexes, V::Graph, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs, V::Gha]),
+        Views::of(&[V::Indexes, V::Graph, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs, V::Gha, V::Daemon]),
         ("kinds", "show one kind only: states, layers or records, added or deleted files, log levels"),
     ),
     b(A::SetBase, "set-base", &["m"], WHOLE, ("base", "make this the base of comparisons")),
@@ -142,6 +146,7 @@ pub const BINDINGS: &[Binding] = &[
             V::Found,
             V::Logs,
             V::Gha,
+            V::Daemon,
         ]),
         ("pager", "show it in $PAGER"),
     ),
@@ -149,7 +154,7 @@ pub const BINDINGS: &[Binding] = &[
         A::Verify,
         "verify",
         &["V"],
-        OF_LOCATION.but(&[V::Findings]),
+        OF_LOCATION.but(&[V::Findings, V::Daemon]),
         ("verify", "verify: that blobs exist, their sizes, or their full digests"),
     ),
     b(A::Info, "info", &["i"], TABLES, ("info", "everything known about the row: who refers to it, why it is here")),
@@ -205,6 +210,7 @@ pub const BINDINGS: &[Binding] = &[
     b(A::GoBlobs, "go-blobs", &["g b"], ALL, ("", "go to the blobs of this location")),
     b(A::GoFindings, "go-findings", &["g v"], ALL, ("", "go to what verifying found")),
     b(A::GoGha, "go-gha", &["g a"], ALL, ("", "go to all caches of this GitHub repository, and its quota")),
+    b(A::GoDaemon, "go-daemon", &["g d"], ALL, ("", "go to what a builder holds, why, and its builds")),
     b(A::FindFile, "find-file", &["g f"], OF_LOCATION, ("", "find a file in all layers")),
     b(A::GoLogs, "go-logs", &["g L"], ALL, ("", "go to the log")),
     b(A::Refresh, "refresh", &["r"], OF_LOCATION, ("", "load this location again")),

@@ -127,6 +127,11 @@ impl Home {
     }
 
     fn open(&mut self, cx: &mut Context<'_>) {
+        let place = cx.shared.places.get(self.at());
+        if place.is_some_and(|place| place.location.kind() == "daemon") {
+            cx.ask(Request::Push(Box::new(super::daemon::Daemon::new(self.at()))));
+            return;
+        }
         if self.on_places {
             self.on_places = false;
             return;
@@ -299,6 +304,9 @@ impl Screen for Home {
             };
         };
         let usage = inventory.usage;
+        if let Some(builder) = &inventory.details.builder {
+            return super::daemon::holds(builder, shared);
+        }
         let mut parts = Vec::new();
         if let Some(listing) = self.known_listing().filter(|listing| !listing.list.marks().is_empty()) {
             parts.push(format!("marked {}", self.marked(inventory, &listing.list, shared)));

@@ -1,6 +1,7 @@
 //! The screens, one file each. A new one is a file here and a line in `app.rs`.
 
 pub mod blobs;
+pub mod daemon;
 pub mod diff;
 pub mod files;
 pub mod findings;

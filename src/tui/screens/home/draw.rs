@@ -65,7 +65,7 @@ impl Home {
         }
         let row = |id: usize| {
             let place = &places[id];
-            let used = place.inventory.as_ref().map(|inventory| inventory.usage.bytes);
+            let used = place.inventory.as_ref().map(|inventory| inventory.bytes());
             let kind = place.location.kind().to_owned();
             let title = place.location.title();
             let name = title.strip_prefix(&format!("{kind}:")).unwrap_or(&title).to_owned();
@@ -88,7 +88,15 @@ impl Home {
         let indexes = place.map(Place::indexes).unwrap_or_default();
         let largest = indexes.iter().filter_map(|i| i.summary.as_ref()).map(|s| s.max_bytes).max().unwrap_or(0);
         let known = place.is_some_and(|place| place.inventory.is_some());
-        let empty = || if indexes.is_empty() { nothing_yet(look.shared, place, at) } else { nothing_fits() };
+        let is_builder = place.is_some_and(|place| place.location.kind() == "daemon");
+        let empty = || match indexes.is_empty() {
+            true if is_builder && known => vec![
+                "a builder has no versions: it keeps records of steps".to_owned(),
+                "enter shows them, why they are kept, and its builds".to_owned(),
+            ],
+            true => nothing_yet(look.shared, place, at),
+            false => nothing_fits(),
+        };
         let pane = Pane { number: Some(2), title: vec![Span::raw("indexes")], focused, ..Pane::default() };
         let row = |n: usize| index_row(&indexes[n], (largest, known), look);
         self.listing().draw(area, pane, (&row, &empty), canvas);

@@ -1,6 +1,7 @@
 //! What the first screen says about the version or location under the cursor. Sums are made once when the cursor
 //! moves, not in every frame.
 
+use crate::model::builder::{Builder, Totals};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::text;
@@ -339,6 +340,9 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
     let Some(inventory) = place.and_then(|place| place.inventory.as_ref()) else {
         return draw_loading(inner, place, canvas);
     };
+    if let Some(builder) = &inventory.details.builder {
+        return draw_builder(inner, builder, canvas);
+    }
     let usage = inventory.usage;
     // While not all versions can be read, nothing is an orphan.
     let unreached = match usage.unknown_blobs {
@@ -368,6 +372,26 @@ pub(super) fn draw_usage(area: Rect, place: Option<&Place>, canvas: &mut Canvas<
     lines.push(Line::from(look.dim(format!("{}, {dangling} untagged", count(tags, "tag")))));
     let mut scroll = Scroll::default();
     canvas.lines(&lines, inner, &mut scroll);
+}
+
+/// What a builder's records are, the largest types first.
+fn draw_builder(area: Rect, builder: &Builder, canvas: &mut Canvas<'_>) {
+    let look = canvas.look;
+    let totals = builder.totals();
+    let held = totals.bytes.saturating_sub(totals.reclaimable_bytes);
+    let mut lines = vec![Line::from(bar(held, totals.bytes, area.width, look.theme, look.glyphs).to_vec())];
+    lines.push(Line::from(look.dim(format!("{} of it in use", look.bytes(held)))));
+    let types = Totals::by_type(builder.records().map(|(_, record)| record));
+    for (kind, totals) in types.iter().take(usize::from(area.height).saturating_sub(2)) {
+        let (number, unit) = units::Bytes(totals.bytes).split(look.shared.sizes);
+        let kind = text::pad_right(&text::fit_end(&text::safe(kind), 12, look.glyphs.ellipsis), 12).into_owned();
+        lines.push(Line::from(vec![
+            Span::raw(kind),
+            Span::raw(format!("{number:>7} {unit:<3}")),
+            look.dim(format!(" {:>5}", thousands(totals.records))),
+        ]));
+    }
+    canvas.lines(&lines, area, &mut Scroll::default());
 }
 
 /// How far loading is, where there are no totals yet.
