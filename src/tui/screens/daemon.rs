@@ -218,7 +218,8 @@ impl Screen for Daemon {
         }
         let tab = usize::from(self.on_builds);
         let (empty, details) = (self.empty(look), preview.map(|area| self.details(usize::from(area.width) - 4, look)));
-        let pane = Pane { tabs: Some((&TABS, tab)), focused: !self.listing_ref().on_preview, ..Pane::default() };
+        let (title, focused) = (vec![Span::raw("cache")], !self.listing_ref().on_preview);
+        let pane = Pane { number: Some(1), title, tabs: Some((&TABS, tab)), focused, ..Pane::default() };
         let held = &self.held;
         match self.on_builds {
             true => self.builds.draw(list, pane, (&|n| held.build_row(n, look), &|| empty.clone()), canvas),
