@@ -127,7 +127,7 @@ Examples:
   cachedeck .buildx-cache                   open a local cache
   cachedeck ls --json type=local,src=DIR    what is there, for programs
 
-More: cachedeck help TOPIC, which is locations, filters, json, configuration, environment or\n\
+More: cachedeck help TOPIC, which is places, filters, json, configuration, environment or\n\
 exit-codes";
 
 /// The whole command line, for parsing, completion and manual.

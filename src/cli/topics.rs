@@ -13,7 +13,7 @@ pub(super) const NEEDS: Needs = Needs { format: false, config: false };
 pub(super) const TOPICS: [(&str, &str); 6] = [
     ("exit-codes", EXIT_CODES),
     ("environment", ENVIRONMENT),
-    ("locations", LOCATIONS),
+    ("places", LOCATIONS),
     ("filters", FILTERS),
     ("json", JSON),
     ("configuration", config::EXAMPLE),

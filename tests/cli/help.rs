@@ -77,7 +77,7 @@ fn help_of_lists() {
 #[test]
 fn topics() {
     let place = Place::empty();
-    for topic in ["exit-codes", "environment", "locations", "filters", "json", "configuration"] {
+    for topic in ["exit-codes", "environment", "places", "filters", "json", "configuration"] {
         insta::assert_snapshot!(format!("help_{topic}"), place.run(&["help", topic]));
         assert_eq!(place.run(&[topic]).code, 0);
     }

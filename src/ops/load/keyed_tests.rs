@@ -122,7 +122,9 @@ fn state(inventory: &Inventory, bytes: &[u8]) -> State {
 fn a_name_leads_to_a_config_that_is_no_blob() {
     let bucket = Bucket::new(&[("main", &[b"a", b"bb", b"gone"]), ("rel", &[b"bb"])]);
     let blobs: [&'static [u8]; 3] = [b"a", b"bb", b"nobody's"];
-    blobs.iter().for_each(|bytes| drop(bucket.blobs.insert(*bytes)));
+    for bytes in blobs {
+        bucket.blobs.insert(bytes);
+    }
     let found = bucket.look();
     let main = named(&found, "main");
     assert_eq!((main.form, main.is_dangling()), (Some(Form::Config), false));
@@ -169,7 +171,9 @@ fn what_an_unread_version_needs_is_no_orphan() {
 fn older_versions_of_a_name_can_be_chosen() {
     let mut bucket = Bucket::new(&[("main", &[b"a"]), ("rel", &[b"a", b"bb"])]);
     bucket.past = vec![("main", config(&[b"a", b"old"])), ("main", config(&[b"a", b"bb"])), ("main", config(&[b"a"]))];
-    ["a", "bb", "old"].iter().for_each(|bytes| drop(bucket.blobs.insert(bytes.as_bytes())));
+    for bytes in ["a", "bb", "old"] {
+        bucket.blobs.insert(bytes);
+    }
     let found = bucket.look();
     assert_eq!(found.indexes.len(), 3, "the same content is the same version");
     let old = found.version(&Digest::of(&config(&[b"a", b"old"]))).unwrap();

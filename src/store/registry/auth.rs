@@ -284,7 +284,9 @@ mod tests {
 
     fn asked(values: &[&str]) -> Option<String> {
         let mut headers = HeaderMap::new();
-        values.iter().for_each(|v| drop(headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(v).unwrap())));
+        for value in values {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(value).unwrap());
+        }
         challenge(&headers).map(|challenge| match challenge {
             Challenge::Bearer(Bearer { realm, service }) => format!("{realm} {}", service.unwrap_or_default()),
             Challenge::Basic => "basic".to_owned(),
