@@ -2,8 +2,10 @@
 
 use super::output::{Words, print_help};
 use crate::error::Error;
+use crate::model::location::Location;
 use crate::model::text;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ContextValue;
 use std::ffi::OsString;
 use std::str::FromStr;
 
@@ -22,12 +24,14 @@ pub(super) fn tell(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let error_of_ours = self::error_text(error);
     if json {
         Words { json, colour: false }.error(&error_of_ours, None);
-    } else if arguments.iter().all(|a| a.to_str().is_some_and(|a| text::safe(a) == a)) {
+    } else if rendered(error) == error.render().to_string()
+        && arguments.iter().all(|a| a.to_str().is_some_and(|a| text::safe(a) == a))
+    {
         print_help(error);
     } else {
         // Clap repeats what it was given, and that could act on the terminal.
         let words = Words { json, colour: false };
-        error.render().to_string().lines().for_each(|line| words.note(line));
+        rendered(error).lines().for_each(|line| words.note(line));
     }
     error_of_ours.kind().exit_code()
 }
@@ -56,8 +60,25 @@ pub(super) fn error(error: clap::Error) -> Error {
     error_text(&error)
 }
 
+/// What clap says, which repeats what it was given: a location in the wrong place loses its secrets.
+fn rendered(error: &clap::Error) -> String {
+    let mut rendered = error.render().to_string();
+    let words = error.context().filter_map(|(_, value)| match value {
+        ContextValue::String(word) => Some(vec![word.clone()]),
+        ContextValue::Strings(words) => Some(words.clone()),
+        _ => None,
+    });
+    for word in words.flatten() {
+        match Location::parse(&word) {
+            Ok(location) if location.has_secrets() => rendered = rendered.replace(&word, &location.to_string()),
+            _ => {}
+        }
+    }
+    rendered
+}
+
 fn error_text(error: &clap::Error) -> Error {
-    let rendered = error.render().to_string();
+    let rendered = rendered(error);
     let mut paragraphs = rendered.trim_start_matches("error: ").split("\n\n");
     let what = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
     Error::invalid(what).with_hint("`cachedeck help` shows what can be given")

@@ -325,7 +325,11 @@ impl Location {
             _ => &[],
         };
         let values: Vec<_> = match self.kind.as_str() {
-            "s3" | "azblob" => parts.iter().filter_map(|key| self.value(key)).collect(),
+            // A query of the URL only signs.
+            "s3" | "azblob" => {
+                let values = parts.iter().filter_map(|key| self.value(key));
+                values.map(|value| value.split_once('?').map_or(value, |(url, _)| url)).collect()
+            }
             _ => parts.iter().find_map(|key| self.value(key)).into_iter().collect(),
         };
         let place: Vec<_> = values.into_iter().map(mask_url).collect();

@@ -70,7 +70,8 @@ fn errors_are_json_for_programs() {
     for (arguments, code, exit) in [
         (&["ls", "--json", "./nowhere"][..], "not_found", 5),
         (&["ls", "--json", "--nonsense"], "invalid", 2),
-        (&["ls", "--format", "jsonl", "type=s3,bucket=b"], "unsupported", 10),
+        (&["ls", "--format", "jsonl", "type=nonsense,bucket=b"], "unsupported", 10),
+        (&["ls", "--format", "jsonl", "type=s3,bucket=b"], "invalid", 2),
         (&["inspect", "--json", "local-history,tag=nope"], "not_found", 5),
         (&["ls", "--json", "--sort", "nope", "local-history"], "invalid", 2),
     ] {

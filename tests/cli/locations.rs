@@ -19,7 +19,7 @@ fn names_are_added_used_tested_and_forgotten() {
     let added = run(&place, &["locations", "add", "here", "./local-history", "--read-only"]);
     assert_eq!(added.code, 0, "{added}");
     assert!(config(&place).starts_with("# mine\nmouse = false # no\n"), "{}", config(&place));
-    assert_eq!(run(&place, &["ls", "@here", "--json"]).json()["items"].as_array().unwrap().len(), 12);
+    assert_eq!(run(&place, &["ls", "@here", "--json"]).json()["items"].as_array().unwrap().len(), 6);
     let listed = run(&place, &["locations", "ls", "--json"]).json();
     assert_eq!((&listed["items"][0]["name"], &listed["items"][0]["read_only"]), (&"here".into(), &true.into()));
     assert!(listed["items"][0]["location"]["src"].as_str().unwrap().starts_with('/'), "means the same everywhere");

@@ -7,9 +7,9 @@ use super::Command;
 use super::failure::{Exit, Outcome};
 use super::list::ListArgs;
 use super::output::{Cell, Column, Item, Place, Section, Tone};
-use super::session::Session;
+use super::session::{Needs, Session};
 use crate::config::{self, edit::Edit};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::filter::{Field, FieldKind, Row, Value};
 use crate::model::location::{Given, Location};
 use crate::model::text;
@@ -47,8 +47,15 @@ enum Action {
 
 impl Command for Locations {
     const NAME: &'static str = "locations";
+    const NEEDS: Needs = Needs { format: true, config: false };
 
     fn run(self, session: &mut Session) -> Outcome {
+        // A file that is not there yet is what the first name is added to.
+        match session.globals.config() {
+            Ok(config) => session.config = config,
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
         match self.action {
             Action::Add(add) => add.run(session),
             Action::Ls(ls) => ls.run(session),

@@ -2,13 +2,13 @@
 //!
 //! A challenge counts only when it comes from the registry itself, never from where a redirect led. Its realm may name any
 //! host; credentials go there only if it is the registry's own host, one of [`PAIRS`], or one that the user names in
-//! [`REALMS_VARIABLE`], and only over TLS (plain HTTP stays within this machine, unless [`PLAINTEXT_VARIABLE`] says
+//! [`REALMS_VARIABLE`], and only over TLS (plain HTTP stays within this machine, unless [`may_carry_credentials`] says
 //! otherwise). Any other realm is asked for an anonymous token. docs/decisions/0007 has the reasons.
 
 use super::credentials::{self, Login};
 use super::reference::Repository;
 use crate::error::{Error, Kind, Result};
-use crate::store::http::{Http, allow, fault, is_loopback, shown};
+use crate::store::http::{Http, allow, fault, may_carry_credentials, shown};
 use http_auth::{ChallengeRef, ParamValue, parser::ChallengeParser};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
@@ -26,8 +26,6 @@ const PAIRS: &[(&str, &str)] = &[
 
 /// Hosts, comma-separated, that may get the credentials of registries that name them as realm.
 pub const REALMS_VARIABLE: &str = "CACHEDECK_TOKEN_HOSTS";
-/// `1` lets credentials go over plain HTTP to other machines.
-pub const PLAINTEXT_VARIABLE: &str = "CACHEDECK_PLAINTEXT_CREDENTIALS";
 
 /// A token server's answer has some kilobytes.
 const TOKEN_LIMIT: u64 = 1 << 20;
@@ -67,8 +65,6 @@ pub struct Auth {
     folder: Option<PathBuf>,
     /// Hosts that the user trusts with credentials, beside those known here.
     trusted: Vec<String>,
-    /// Whether credentials may go over plain HTTP to other machines.
-    plaintext: bool,
     login: OnceCell<Option<Login>>,
     pass: Mutex<Pass>,
     /// Why credentials were not used, as far as is known.
@@ -84,7 +80,6 @@ impl Auth {
             repository,
             folder: credentials::folder(),
             trusted: trusted.split(',').map(|host| host.trim().to_ascii_lowercase()).collect(),
-            plaintext: std::env::var(PLAINTEXT_VARIABLE).is_ok_and(|value| value == "1"),
             login: OnceCell::new(),
             pass: Mutex::default(),
             withheld: std::sync::Mutex::default(),
@@ -217,11 +212,8 @@ impl Auth {
                  with them: {REALMS_VARIABLE}={host}"
             ));
         }
-        if to.scheme() != "https" && !is_loopback(to) && !self.plaintext {
-            return withhold(format!(
-                "the credentials for {registry} were not sent over plain HTTP; if everybody on the way may see them: \
-                 {PLAINTEXT_VARIABLE}=1"
-            ));
+        if let Err(error) = may_carry_credentials(to) {
+            return withhold(error.hint().map_or(error.to_string(), |hint| format!("{error}: {hint}")));
         }
         Some(login)
     }
