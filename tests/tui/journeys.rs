@@ -245,8 +245,8 @@ fn names_come_when_a_builder_has_told_them() {
     let fixture = Fixture::unpack("local-max");
     let mut stage = open(&fixture);
     stage.see("no name").miss("named by").press("enter").miss("RUN");
-    stage.press("V").tell(Message::Named(told()));
-    stage.see("frozen").miss("RUN").press("V").see("RUN").see("builder");
+    stage.press("f").tell(Message::Named(told()));
+    stage.see("frozen").miss("RUN").press("f").see("RUN").see("builder");
     stage.press("i").see("named by builder");
 }
 
