@@ -51,6 +51,9 @@ impl Command for Ls {
         damage(session, &many);
         if session.out.is_chatty() {
             summary::holdings(&many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
+        } else if !session.out.is_json() {
+            // An empty list alone would look as if nothing was there.
+            summary::builders(&many, session.out.look.sizes).iter().for_each(|line| session.words.note(line));
         }
         Ok(many.exit)
     }

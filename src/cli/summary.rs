@@ -11,6 +11,11 @@ pub(super) fn holdings(many: &Many, sizes: SizeStyle) -> Vec<String> {
     lines(many, |inventory| vec![holding(inventory, sizes)])
 }
 
+/// The same of builders alone.
+pub(super) fn builders(many: &Many, sizes: SizeStyle) -> Vec<String> {
+    lines(many, |inventory| inventory.details.builder.iter().map(|_| holding(inventory, sizes)).collect())
+}
+
 /// How much of each location no tag needs.
 pub(super) fn unneeded(many: &Many, sizes: SizeStyle) -> Vec<String> {
     lines(many, |inventory| waste(inventory, sizes))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[allow(dead_code, reason = "other tests ask more of it")]
 #[path = "../support/builder.rs"]
 mod builder;
 #[path = "../fixtures/mod.rs"]
@@ -11,6 +12,7 @@ mod github;
 
 mod bad_input;
 mod choosing;
+mod daemon;
 mod documented;
 mod files;
 mod help;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[allow(dead_code, reason = "other tests ask more of it")]
 #[path = "../support/builder.rs"]
 mod builder;
 #[path = "../fixtures/mod.rs"]
