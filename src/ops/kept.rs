@@ -9,7 +9,7 @@ use crate::model::builder::{Node, Rule};
 use crate::model::units::{self, Bytes, SizeStyle, count};
 use crate::model::usage::UsageRecord;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// All records of a node with what holds what, to ask of each why it is kept.
 #[derive(Debug)]
@@ -235,9 +235,9 @@ impl<'a> Keeping<'a> {
         }
     }
 
-    /// All that `next` leads to from `from`, itself left out. Loops end.
-    fn reach(&self, from: usize, next: impl Fn(usize) -> Vec<usize>) -> HashSet<usize> {
-        let mut seen = HashSet::new();
+    /// All that `next` leads to from `from`, itself left out, in the order of records. Loops end.
+    fn reach(&self, from: usize, next: impl Fn(usize) -> Vec<usize>) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
         let mut waiting = next(from);
         while let Some(at) = waiting.pop() {
             if at != from && seen.insert(at) {
