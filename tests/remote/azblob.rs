@@ -111,7 +111,7 @@ fn a_shared_access_signature_is_enough() {
     let said = fails(4, &[], &["ls", &with(&container.signature("r"))]);
     assert!(said.contains("AuthorizationPermissionMismatch") && said.contains("reading and listing"), "{said}");
     let forged = container.signature("rl").replace("sp=rl", "sp=lr");
-    assert!(fails(4, &[], &["ls", &with(&forged)]).contains("when and for what the SAS is valid"));
+    assert!(fails(4, &[], &["ls", &with(&forged)]).contains("SAS"));
 }
 
 #[test]

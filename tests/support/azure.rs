@@ -122,6 +122,8 @@ fn signed(method: Method, url: Url, bytes: Vec<u8>) -> reqwest::Request {
         request.headers_mut().insert(name, value.parse().unwrap());
     }
     request.headers_mut().insert("authorization", format!("SharedKey {ACCOUNT}:{signature}").parse().unwrap());
+    // Said even where there is none to send: Azurite insists.
+    request.headers_mut().insert("content-length", bytes.len().into());
     *request.body_mut() = Some(bytes.into());
     request
 }

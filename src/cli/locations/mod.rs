@@ -183,18 +183,18 @@ Examples:
 struct Rm {
     /// The names
     #[arg(value_name = "NAME", required = true)]
-    names: Vec<String>,
+    forgotten: Vec<String>,
 }
 
 impl Rm {
     fn run(self, session: &mut Session) -> Outcome {
         let mut edit = Edit::open(session.globals.config_file())?;
-        for name in &self.names {
+        for name in &self.forgotten {
             edit.remove(name.strip_prefix('@').unwrap_or(name))?;
         }
         let path = edit.path().display().to_string();
         edit.save()?;
-        session.words.note(&format!("{} no longer in {path}", self.names.join(", ")));
+        session.words.note(&format!("{} no longer in {path}", self.forgotten.join(", ")));
         Ok(Exit::Done)
     }
 }

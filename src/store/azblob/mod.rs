@@ -33,6 +33,9 @@ const VERSION: &str = "versionid=";
 /// First digits of digests: a long list is asked for in as many parts at a time.
 const PARTS: &str = "0123456789abcdef";
 
+/// Blobs handed on at a time.
+const BATCH: usize = 500;
+
 /// The container that `location` and the environment name. Asks nothing yet.
 pub(super) fn open(location: &Location) -> Result<Arc<dyn Store>> {
     let settings = Settings::read(location, |name| std::env::var(name).ok())?;
@@ -257,10 +260,13 @@ impl Azblob {
                 }
             }
         }
-        if batch.is_empty() {
-            return Ok(());
+        // A page has up to 5,000; whoever takes them wants to begin before.
+        while !batch.is_empty() {
+            let rest = batch.split_off(batch.len().min(BATCH));
+            sink.batches.send(batch).await.map_err(|_| Error::cancelled())?;
+            batch = rest;
         }
-        sink.batches.send(batch).await.map_err(|_| Error::cancelled())
+        Ok(())
     }
 
     /// The name that a manifest has; `None` for a blob that lies among manifests.
