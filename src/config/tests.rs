@@ -54,7 +54,7 @@ fn slips_are_named_with_their_line() {
         (
             "colour = 1",
             "c.toml:1: unknown key colour",
-            Some("known here: theme, ascii, mouse, size_style, keys, locations"),
+            Some("known here: theme, ascii, mouse, size_style, builders, keys, locations"),
         ),
         ("size_style = 'ice'", "c.toml:1: unknown value ice", Some("did you mean iec?")),
         (
