@@ -273,7 +273,7 @@ pub trait Store: Send + Sync {
             read
         };
         // Several at a time, for the way to a server is long.
-        futures::stream::iter(digests.to_vec().into_iter().map(measure)).buffered(MEASURED_AT_ONCE).collect().await
+        futures::stream::iter(digests.iter().copied().map(measure)).buffered(MEASURED_AT_ONCE).collect().await
     }
 
     /// The builder's own records, sorted by id.

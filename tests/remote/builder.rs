@@ -316,7 +316,7 @@ fn a_socket_that_may_not_be_opened_says_whose_it_is() {
         return;
     }
     let builder = Builder::start(Told::default());
-    std::fs::set_permissions(builder.socket(), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(builder.socket(), std::fs::Permissions::from_mode(0o000)).unwrap();
     let error = refused(&open(&builder));
     assert_eq!(error.kind(), Kind::Denied);
     assert!(error.hint().unwrap().contains("group"), "{error:?}");

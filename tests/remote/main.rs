@@ -4,6 +4,7 @@
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+#[allow(dead_code, reason = "the tests of the command line use all of it")]
 #[path = "../cli/program.rs"]
 mod program;
 #[path = "../support/mod.rs"]

@@ -171,9 +171,12 @@ fn error(status: StatusCode, code: &str) -> Response {
     (status, [("content-type", "application/xml")], body).into_response()
 }
 
+/// What a stand-in answers to a request.
+type Answers = fn(&Request) -> Response;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_say_what_to_do() {
-    let cases: [(fn(&Request) -> Response, Kind, &str); 8] = [
+    let cases: [(Answers, Kind, &str); 8] = [
         (|_| error(StatusCode::FORBIDDEN, "AccessDenied"), Kind::Denied, "s3:ListBucket"),
         (|_| error(StatusCode::FORBIDDEN, "InvalidAccessKeyId"), Kind::Unauthenticated, "AWS_PROFILE"),
         (|_| error(StatusCode::FORBIDDEN, "SignatureDoesNotMatch"), Kind::Unauthenticated, "access key"),

@@ -319,12 +319,10 @@ impl Builder {
         let folder = self.folder.path().join("bin");
         std::fs::create_dir_all(&folder).unwrap();
         let script = DOCKER.replace("SOCKET", &self.socket().display().to_string());
-        for name in ["docker"] {
-            use std::os::unix::fs::PermissionsExt as _;
-            let path = folder.join(name);
-            std::fs::write(&path, &script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = folder.join("docker");
+        std::fs::write(&path, &script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         folder
     }
 

@@ -33,7 +33,7 @@ impl Workers {
         session.show("worker-list", sections, selection, &many)?;
         if !session.out.is_json() {
             for loaded in &many.loaded {
-                for worker in builder(loaded)?.nodes.iter().flat_map(|node| workers(node)) {
+                for worker in builder(loaded)?.nodes.iter().flat_map(workers) {
                     for (at, rule) in worker.rules.iter().enumerate() {
                         let words = rule_words(rule, session.out.look.sizes).join("; ");
                         session.words.say(&format!("rule {at}"), Tone::Dim, &words);

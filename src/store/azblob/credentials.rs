@@ -25,6 +25,9 @@ pub(super) struct Chain {
     found: OnceCell<Arc<dyn TokenCredential>>,
 }
 
+/// A credential to ask for a token, or why there is none.
+type Source = Result<Arc<dyn TokenCredential>, &'static str>;
+
 impl Chain {
     pub(super) fn new(client: Arc<dyn HttpClient>) -> Self {
         Self { client, found: OnceCell::new() }
@@ -34,7 +37,7 @@ impl Chain {
         let options = TokenCredentialOptions::from(self.client.clone());
         let app_service = AppServiceManagedIdentityCredential::create(options.clone());
         let environment = EnvironmentCredential::create(options.clone());
-        let sources: [(&str, Result<Arc<dyn TokenCredential>, &str>); 4] = [
+        let sources: [(&str, Source); 4] = [
             (
                 "environment",
                 environment.map(shared).map_err(|_| {

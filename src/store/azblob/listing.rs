@@ -111,7 +111,7 @@ struct Items {
 
 #[derive(Deserialize)]
 enum Item {
-    Blob(Blob),
+    Blob(Box<Blob>),
     /// What is left out for its delimiter.
     BlobPrefix {},
 }
@@ -153,7 +153,8 @@ struct Properties {
 
 impl Item {
     fn entry(self) -> Option<Entry> {
-        let Item::Blob(Blob { name, properties, version_id, is_current_version, deleted }) = self else { return None };
+        let Item::Blob(blob) = self else { return None };
+        let Blob { name, properties, version_id, is_current_version, deleted } = *blob;
         if properties.resource_type.as_deref() == Some("directory") {
             return None;
         }

@@ -4,6 +4,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::io::AsyncReadExt as _;
 
 #[path = "../../../tests/support/faults.rs"]
+#[allow(dead_code, reason = "the tests of backends play the other faults")]
 mod faults;
 
 /// A server that answers 200 and `body` to everything that no fault is played for.
