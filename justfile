@@ -41,9 +41,9 @@ fuzz SECONDS="60":
             -dict=fuzz/words.dict -max_total_time={{SECONDS}} -rss_limit_mb=512 -timeout=2
     done
 
-# Draws the pictures in screenshots/ again, from the fixtures.
+# Draws the pictures in screenshots/ again, from the fixtures and what the test servers hold.
 screenshots:
-    CACHEDECK_SCREENSHOTS=write cargo test --locked --test tui screenshots
+    CACHEDECK_SCREENSHOTS=write tests/servers/with cargo test --locked --test tui -- screenshots eight_places
 
 # Makes the cache that `cachedeck demo` opens again.
 demo-asset:

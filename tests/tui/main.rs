@@ -2,25 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-#[allow(dead_code, reason = "other tests ask more of it")]
-#[path = "../support/builder.rs"]
-mod builder;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
-#[path = "../support/github.rs"]
-mod github;
 mod journeys;
 mod looks;
+mod many;
 mod screenshots;
 mod sizes;
 mod snapshots;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 
 use cachedeck::format::usage;
 use cachedeck::model::location::Location;
 use cachedeck::ops::names::StepNames;
 use fixtures::Fixture;
 use stage::{Scene, Stage};
+use support::{builder, github};
 
 /// The app on one fixture.
 pub fn open(fixture: &Fixture) -> Stage {

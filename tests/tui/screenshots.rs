@@ -1,8 +1,10 @@
-//! The pictures in `screenshots/`, drawn by the program itself from the example cache. `just screenshots` draws them anew.
+//! The pictures in `screenshots/`, drawn by the program itself from the example cache, and of many
+//! places from real servers and stand-ins (`many.rs`). `just screenshots` draws them anew.
 
 use crate::demo;
 use crate::stage::Scene;
 use cachedeck::tui::svg::{Background, svg};
+use ratatui::buffer::Buffer;
 use std::path::Path;
 
 struct Picture {
@@ -35,22 +37,23 @@ const PICTURES: &[Picture] = &[
 
 #[test]
 fn the_pictures_are_what_is_drawn_now() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots");
-    let write = std::env::var_os("CACHEDECK_SCREENSHOTS").is_some_and(|how| how == "write");
-    if write {
-        std::fs::create_dir_all(&folder).unwrap();
-    }
-    let mut stale = Vec::new();
     for picture in PICTURES {
         let (mut stage, _fixture) = demo(Scene { theme: picture.theme, ..Scene::default() });
         stage.press(picture.keys);
-        let drawn = svg(&stage.buffer(), picture.background);
-        let path = folder.join(picture.file).with_extension("svg");
-        if write {
-            std::fs::write(&path, drawn).unwrap();
-        } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&drawn) {
-            stale.push(picture.file);
-        }
+        held(picture.file, &stage.buffer(), picture.background);
     }
-    assert!(stale.is_empty(), "{stale:?} are not what is drawn now: `just screenshots`, then look at them");
+}
+
+/// Fails if the picture `file` does not show `buffer`, or draws it anew where that is asked for.
+#[track_caller]
+pub fn held(file: &str, buffer: &Buffer, background: Background) {
+    let drawn = svg(buffer, background);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("screenshots").join(file).with_extension("svg");
+    if std::env::var_os("CACHEDECK_SCREENSHOTS").is_some_and(|how| how == "write") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, drawn).unwrap();
+        return;
+    }
+    let same = std::fs::read_to_string(&path).is_ok_and(|kept| kept == drawn);
+    assert!(same, "{file} is not what is drawn now: `just screenshots`, then look at all of them");
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A desktop's terminal, and the one that everybody has at least.
-const USUAL: &[(u16, u16)] = &[(120, 35), (80, 24)];
+pub const USUAL: &[(u16, u16)] = &[(120, 35), (80, 24)];
 /// Where columns, panes and headers have left.
 const SMALL: &[(u16, u16)] = &[(60, 20), (40, 10)];
 
@@ -29,7 +29,7 @@ fn check(name: &str, text: &str) {
 }
 
 /// Compares the screen as it is, in each of `sizes`.
-fn check_in(sizes: &[(u16, u16)], name: &str, stage: &mut Stage) {
+pub fn check_in(sizes: &[(u16, u16)], name: &str, stage: &mut Stage) {
     let frames: Vec<String> = sizes.iter().map(|&(width, height)| stage.resize(width, height).text()).collect();
     check(name, &frames.join("\n"));
 }

@@ -10,6 +10,7 @@ use cachedeck::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use std::collections::HashSet;
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -26,6 +27,8 @@ pub struct Scene {
     pub tour: bool,
     /// What the first location is called on stage, so that no frame shows where it was unpacked.
     pub called: Option<&'static str>,
+    /// Whose jobs go on while the stage no longer waits for them.
+    pub slow: Option<Location>,
 }
 
 impl Default for Scene {
@@ -38,6 +41,7 @@ impl Default for Scene {
             keymap: Keymap::standard(),
             tour: false,
             called: None,
+            slow: None,
         }
     }
 }
@@ -56,8 +60,11 @@ pub struct Stage {
     runtime: Runtime,
     reports: tokio::sync::mpsc::Receiver<Message>,
     running: usize,
-    /// What is called otherwise on stage: its name there, and where it really is.
-    cast: Option<(Location, Location)>,
+    /// What is called otherwise on stage: names there, and where they really are.
+    cast: Vec<(Location, Location)>,
+    slow: Option<Location>,
+    /// Jobs that run without being waited for.
+    aside: HashSet<u64>,
     /// Jobs that were asked for but not started, while the stage holds them back.
     pub held: Option<Vec<Effect>>,
 }
@@ -79,7 +86,16 @@ impl Stage {
     /// The app with one builder, known as `ci`, its only node as `ci0`; all loaded.
     pub fn open_builder(real: Location, scene: Scene) -> Stage {
         let shown = Location::new("daemon").with("builder", "ci");
-        let mut stage = Stage::set_as(vec![shown.clone()], scene, Some((shown, real)));
+        let mut stage = Stage::set_as(vec![shown.clone()], scene, vec![(shown, real)]);
+        let held = stage.held.take().unwrap_or_default();
+        stage.perform(held);
+        stage
+    }
+
+    /// The app with the first of each pair as its locations, which really are at the second; all loaded but the slow one.
+    pub fn open_as(cast: Vec<(Location, Location)>, scene: Scene) -> Stage {
+        let shown = cast.iter().map(|(shown, _)| shown.clone()).collect();
+        let mut stage = Stage::set_as(shown, scene, cast);
         let held = stage.held.take().unwrap_or_default();
         stage.perform(held);
         stage
@@ -90,10 +106,10 @@ impl Stage {
             let shown = Location::local_dir(name);
             (shown.clone(), std::mem::replace(first, shown))
         });
-        Stage::set_as(locations, scene, cast)
+        Stage::set_as(locations, scene, cast.into_iter().collect())
     }
 
-    fn set_as(locations: Vec<Location>, scene: Scene, cast: Option<(Location, Location)>) -> Stage {
+    fn set_as(locations: Vec<Location>, scene: Scene, cast: Vec<(Location, Location)>) -> Stage {
         let (app, effects) = App::new(Setup {
             locations,
             aliases: Default::default(),
@@ -119,6 +135,8 @@ impl Stage {
             reports,
             running: 0,
             cast,
+            slow: scene.slow,
+            aside: HashSet::new(),
             held: Some(Vec::new()),
         };
         stage.tell(Message::Resize(scene.size.0, scene.size.1));
@@ -139,12 +157,15 @@ impl Stage {
                 match effect {
                     Effect::Start(..) if self.held.is_some() => self.held.as_mut().unwrap().push(effect),
                     Effect::Start(job, mut order) => {
-                        if let Some((_, real)) = self.cast.as_ref().filter(|(shown, _)| *shown == order.location) {
+                        match self.slow.as_ref() == Some(&order.location) {
+                            true => drop(self.aside.insert(job.id)),
+                            false => self.running += 1,
+                        }
+                        if let Some((_, real)) = self.cast.iter().find(|(shown, _)| *shown == order.location) {
                             order.location = real.clone();
                         }
                         let _inside = self.tokio.enter();
                         self.runtime.start(job, *order);
-                        self.running += 1;
                     }
                     Effect::Copy(text) => self.copied.push(text),
                     Effect::Page(text) => self.paged.push(text),
@@ -156,12 +177,20 @@ impl Stage {
                 return;
             }
             let mut message = self.tokio.block_on(self.reports.recv()).unwrap();
-            if let Message::Report(_, report) = &mut message {
-                self.running -= usize::from(report.ends_job());
-                if let (Report::Loaded(inventory), Some((shown, real))) = (report, &self.cast)
-                    && inventory.location == *real
+            if let Message::Report(id, report) = &mut message {
+                if report.ends_job() && !self.aside.remove(id) {
+                    self.running -= 1;
+                }
+                if let Report::Loaded(inventory) = report
+                    && let Some((shown, _)) = self.cast.iter().find(|(_, real)| inventory.location == *real)
                 {
                     inventory.location = shown.clone();
+                    // Plain HTTP and the time of day are those of the real place.
+                    inventory.details.notes.clear();
+                    if matches!(shown.kind(), "s3" | "azblob") {
+                        let fixed = NOW.parse::<jiff::Timestamp>().unwrap() - jiff::SignedDuration::from_hours(3);
+                        inventory.indexes.iter_mut().for_each(|index| index.modified = index.modified.map(|_| fixed));
+                    }
                     if let Some(builder) = inventory.details.builder.as_mut().map(std::sync::Arc::make_mut) {
                         builder.nodes[0].name = "ci0".to_owned();
                         builder.nodes[0].address = "docker-container://buildx_buildkit_ci0".to_owned();
@@ -170,6 +199,13 @@ impl Stage {
             }
             queue = self.app.update(message);
         }
+    }
+
+    /// Waits for the slow jobs too.
+    pub fn wait_for_all(&mut self) -> &mut Stage {
+        self.running += self.aside.drain().count();
+        self.perform(Vec::new());
+        self
     }
 
     /// Presses keys, written as in the config with blanks between them; `'word` types letters.

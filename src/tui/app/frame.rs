@@ -192,7 +192,9 @@ impl App {
             }
             right.push(Span::styled(parts.join("  "), theme.dim));
             if !low {
-                right.push(Span::styled("  esc ", theme.key));
+                // Escape stops only what runs at the place one is at.
+                let here = self.top().place().is_none_or(|place| place == job.place);
+                right.push(Span::styled(if here { "  esc " } else { "  ^c " }, theme.key));
                 right.push(Span::styled("stop", theme.dim));
             }
         }
