@@ -346,8 +346,10 @@ fn broken(url: &Url, error: reqwest::Error) -> Error {
         () if error.is_timeout() => "no answer in time",
         () => "the connection broke off",
     };
+    let connected = !error.is_connect();
     // The SDK's own text repeats the URL, signature and all.
-    Error::new(Kind::Unavailable, format!("{}: {what}", shown(url))).with_source(error.without_url())
+    let error = Error::new(Kind::Unavailable, format!("{}: {what}", shown(url))).with_source(error.without_url());
+    if connected { error } else { error.with_hint("see that the address is right, and reached from here") }
 }
 
 fn silent(url: &Url, timeout: Duration) -> Error {

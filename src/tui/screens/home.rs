@@ -286,7 +286,15 @@ impl Screen for Home {
             _ => 14,
         };
         let top = Rect { height: area.height - below, ..area };
-        let left = Rect { width: if width < 120 { 33 } else { 34 }, ..top };
+        let places = &canvas.look.shared.places;
+        // Types need a column of their own where there are several.
+        let mixed = places.iter().any(|place| place.location.kind() != places[0].location.kind());
+        let left = match width {
+            0..120 => 33,
+            _ if mixed => 40,
+            _ => 34,
+        };
+        let left = Rect { width: left, ..top };
         let right = Rect { x: left.right(), width: area.width - left.width, ..top };
         self.draw_left(left, canvas);
         self.draw_indexes(right, canvas);

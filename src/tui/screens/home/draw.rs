@@ -69,7 +69,8 @@ impl Home {
             let kind = place.location.kind().to_owned();
             let title = place.location.title();
             let name = title.strip_prefix(&format!("{kind}:")).unwrap_or(&title).to_owned();
-            let kind = look.dim(text::safe(&kind).into_owned());
+            let short = if kind == "registry" { "reg" } else { &kind };
+            let kind = look.dim(text::safe(short).into_owned());
             Row::from(vec![Cell::text(health(place, id, look)), Cell::text(kind), Cell::name(name), look.size(used)])
         };
         // The type says nothing where all are of one.
