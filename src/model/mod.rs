@@ -10,6 +10,8 @@ pub mod finding;
 pub mod graph;
 pub mod inventory;
 pub mod location;
+pub mod plan;
+pub mod policy;
 pub mod rows;
 pub mod text;
 pub mod units;

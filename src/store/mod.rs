@@ -30,13 +30,15 @@ use crate::model::digest::Digest;
 use crate::model::finding::Finding;
 use crate::model::inventory::{Details, Leftover, Need};
 use crate::model::location::Location;
+use crate::model::plan::{Promise, RunId, Target};
 use crate::model::usage::UsageRecord;
 use crate::progress::Progress;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::Digest as _;
+use std::any::Any;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -78,8 +80,12 @@ pub struct Capabilities {
     pub write: bool,
     /// [`Store::remove`] works.
     pub remove: bool,
-    /// [`Store::hide`] and [`Store::restore`] work: removing can be undone.
+    /// [`Store::hide`], [`Store::restore`] and [`Store::purge`] work: removing blobs can be undone for a while.
     pub hide: bool,
+    /// [`Store::discard`] works.
+    pub discard: bool,
+    /// [`Store::note`] and its like work: what we did is known to everyone at the place.
+    pub notes: bool,
     /// [`Store::usage`] works.
     pub usage: bool,
     /// What removing a blob or reference does to the space it takes.
@@ -167,6 +173,20 @@ pub enum Expected {
     Absent,
     /// The reference with this [`Reference::version`].
     Version(String),
+}
+
+/// What keeps other cachedecks from changing a place. What is in it is the backend's affair; dropping it gives the place free,
+/// at the latest after a while.
+#[derive(Default)]
+pub struct Hold {
+    _guard: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Hold {
+    /// A hold that lasts as long as `guard`.
+    fn new(guard: impl Any + Send + Sync) -> Self {
+        Self { _guard: Some(Box::new(guard)) }
+    }
 }
 
 /// Envelopes and bare configs are at most this long when found by looking; a longer one is read only if a reference or
@@ -288,29 +308,111 @@ pub trait Store: Send + Sync {
         Err(self.unsupported("writing"))
     }
 
-    /// Lets `name` lead to the document with `digest`, which [`Store::put`] stored, and of which every blob in `needs`
-    /// must be there, else [`Kind::Corrupt`]. If the name is not as `expected`: [`Kind::Stale`], nothing changed.
-    async fn publish(&self, name: &str, digest: &Digest, needs: &[Digest], expected: Expected) -> Result<()> {
-        let _ = (name, digest, needs, expected);
+    /// Lets `name` lead to `document`, an envelope or a bare config, which is stored on the way. Every blob in `needs` must
+    /// be there, else [`Kind::Corrupt`]. If the name is not as `expected`: [`Kind::Stale`], nothing changed.
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        let _ = (name, document, needs, expected);
         Err(self.unsupported("writing"))
     }
 
-    /// Takes a name away, if it still has `version`, else [`Kind::Stale`]. One that is gone already is success.
-    async fn remove(&self, name: &str, version: &str) -> Result<()> {
-        let _ = (name, version);
-        Err(self.unsupported("removing"))
+    /// Takes names away, each if it still has its [`Reference::version`], else [`Kind::Stale`]. One that is gone already is
+    /// success. They come all at once, for a place may only be able to take away all names of a digest together; a name that
+    /// would go beside those asked for is [`Kind::Unsupported`], and stays.
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        references.iter().map(|_| Err(self.unsupported("removing"))).collect()
     }
 
-    /// Makes blobs not be there for writers and readers, without freeing them. Absent ones are skipped.
-    async fn hide(&self, digests: &[Digest]) -> Result<()> {
-        let _ = digests;
+    /// What it promises about changes, with the usual grace and settling time. Only reads.
+    async fn promise(&self) -> Result<Promise> {
+        Err(self.unsupported("changing anything"))
+    }
+
+    /// Those of `targets` that may have been written here after `since`, by the place's own clock; what has no time, or a
+    /// future one, is among them.
+    async fn written_since(&self, targets: &[Target], since: Timestamp) -> Result<HashSet<Digest>> {
+        let old = |target: &&Target| target.modified.is_some_and(|modified| modified <= since);
+        Ok(targets.iter().filter(|target| !old(target)).map(|target| target.digest).collect())
+    }
+
+    /// Lets one cachedeck at a time change the place, as long as the hold lives and [`Store::release`] is not called; another
+    /// one's hold is [`Kind::Busy`]. It never keeps a build from anything.
+    async fn hold(&self, run: &RunId) -> Result<Hold> {
+        let _ = run;
+        Ok(Hold::default())
+    }
+
+    /// Gives up a hold.
+    async fn release(&self, hold: Hold) -> Result<()> {
+        drop(hold);
+        Ok(())
+    }
+
+    /// Makes blobs not be there for writers and readers, without freeing them, on behalf of `run`. One that is not as it was
+    /// seen, or younger than `grace` by the place's own clock, is [`Kind::Stale`] and stays; one that is gone is
+    /// [`Kind::NotFound`].
+    ///
+    /// Results are in the order of `targets`. What was hidden stays so if the process ends; any cachedeck can bring it back.
+    async fn hide(
+        &self,
+        run: &RunId,
+        targets: &[Target],
+        grace: SignedDuration,
+        progress: &Progress,
+    ) -> Vec<Result<()>> {
+        let _ = (run, grace, progress);
+        targets.iter().map(|_| Err(self.unsupported("hiding"))).collect()
+    }
+
+    /// What `run` hid and neither brought back nor freed. `targets` are those of its plan, for places that must be asked for
+    /// each.
+    async fn hidden(&self, run: &RunId, targets: &[Target]) -> Result<Vec<Target>> {
+        let _ = (run, targets);
         Err(self.unsupported("hiding"))
     }
 
-    /// Brings hidden blobs back; one that was written again meanwhile is left as it is.
-    async fn restore(&self, digests: &[Digest]) -> Result<()> {
-        let _ = digests;
-        Err(self.unsupported("hiding"))
+    /// Brings back what `run` hid; one that was written again meanwhile is left as it is, and its hidden copy is freed. One
+    /// that is neither hidden nor there is [`Kind::NotFound`]. Results are in the order of `targets`.
+    async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        let _ = (run, progress);
+        targets.iter().map(|_| Err(self.unsupported("hiding"))).collect()
+    }
+
+    /// Frees what `run` hid, for good. What is not hidden any more is success. Results are in the order of `targets`.
+    async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        let _ = (run, progress);
+        targets.iter().map(|_| Err(self.unsupported("hiding"))).collect()
+    }
+
+    /// Gives up what can't be hidden, for good: leftovers by name, entries by number, records by id. Each is looked at again
+    /// before: [`Kind::Stale`] if it is in use by now. One that is gone is success. Results are in the order of `ids`.
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        let _ = progress;
+        ids.iter().map(|_| Err(self.unsupported("removing"))).collect()
+    }
+
+    /// Keeps a small document of our own at the place, out of the way of builds, whole or not at all. Keys are
+    /// `/`-separated words of letters, digits, `.` and `-`.
+    async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let _ = (key, bytes);
+        Err(self.unsupported("keeping notes"))
+    }
+
+    /// Keys of notes that begin with `prefix`, sorted.
+    async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
+        let _ = prefix;
+        Err(self.unsupported("keeping notes"))
+    }
+
+    /// A note.
+    async fn read_note(&self, key: &str) -> Result<Bytes> {
+        let _ = key;
+        Err(self.unsupported("keeping notes"))
+    }
+
+    /// Throws a note away; one that is not there is success.
+    async fn drop_note(&self, key: &str) -> Result<()> {
+        let _ = key;
+        Err(self.unsupported("keeping notes"))
     }
 
     /// The error for what this backend can't do.

@@ -5,18 +5,21 @@
 //! never answer from memory. Only the bytes of a document do, where the place itself has just said that it is there:
 //! in that version under its name, by that digest in its own list, or to `stat`.
 
-use super::{BlobEntry, BlobReader, Capabilities, Expected, Listing, Measured, Opaque, Reference, References, Store};
+use super::{
+    BlobEntry, BlobReader, Capabilities, Expected, Hold, Listing, Measured, Opaque, Reference, References, Store,
+};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::{Details, Need};
 use crate::model::location::Location;
+use crate::model::plan::{Promise, RunId, Target};
 use crate::model::usage::UsageRecord;
 use crate::progress::Progress;
 use crate::state::{KEPT, Place, Read, State};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -240,20 +243,70 @@ impl Store for Remembered {
         self.store.put(digest, body).await
     }
 
-    async fn publish(&self, name: &str, digest: &Digest, needs: &[Digest], expected: Expected) -> Result<()> {
-        self.store.publish(name, digest, needs, expected).await
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        self.store.publish(name, document, needs, expected).await
     }
 
-    async fn remove(&self, name: &str, version: &str) -> Result<()> {
-        self.store.remove(name, version).await
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        self.store.remove(references).await
     }
 
-    async fn hide(&self, digests: &[Digest]) -> Result<()> {
-        self.store.hide(digests).await
+    async fn promise(&self) -> Result<Promise> {
+        self.store.promise().await
     }
 
-    async fn restore(&self, digests: &[Digest]) -> Result<()> {
-        self.store.restore(digests).await
+    async fn written_since(&self, targets: &[Target], since: Timestamp) -> Result<HashSet<Digest>> {
+        self.store.written_since(targets, since).await
+    }
+
+    async fn hold(&self, run: &RunId) -> Result<Hold> {
+        self.store.hold(run).await
+    }
+
+    async fn release(&self, hold: Hold) -> Result<()> {
+        self.store.release(hold).await
+    }
+
+    async fn hide(
+        &self,
+        run: &RunId,
+        targets: &[Target],
+        grace: SignedDuration,
+        progress: &Progress,
+    ) -> Vec<Result<()>> {
+        self.store.hide(run, targets, grace, progress).await
+    }
+
+    async fn hidden(&self, run: &RunId, targets: &[Target]) -> Result<Vec<Target>> {
+        self.store.hidden(run, targets).await
+    }
+
+    async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        self.store.restore(run, targets, progress).await
+    }
+
+    async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        self.store.purge(run, targets, progress).await
+    }
+
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        self.store.discard(ids, progress).await
+    }
+
+    async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.store.note(key, bytes).await
+    }
+
+    async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
+        self.store.notes(prefix).await
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Bytes> {
+        self.store.read_note(key).await
+    }
+
+    async fn drop_note(&self, key: &str) -> Result<()> {
+        self.store.drop_note(key).await
     }
 
     fn unsupported(&self, what: &str) -> Error {

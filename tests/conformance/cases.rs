@@ -4,10 +4,12 @@ use crate::{Harness, World};
 use bytes::Bytes;
 use cachedeck::error::{Kind, Result};
 use cachedeck::model::digest::Digest;
+use cachedeck::model::plan::{RunId, Target};
 use cachedeck::model::usage::UsageRecord;
 use cachedeck::progress::Progress;
 use cachedeck::store::{BlobEntry, BlobReader, DOCUMENT_LIMIT, Expected, Listing, Opaque, Reference, Store};
 use futures::future::BoxFuture;
+use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -43,7 +45,12 @@ cases![
     publishing_minds_what_was_expected,
     removing_is_idempotent_and_minds_the_version,
     hiding_can_be_undone,
+    what_is_freed_is_gone,
+    hiding_leaves_what_is_not_as_it_was_seen,
     restoring_leaves_what_was_written_again,
+    freeing_leaves_what_was_written_again,
+    notes_are_kept,
+    one_at_a_time_holds_a_place,
     usage_is_sorted,
 ];
 
@@ -307,10 +314,12 @@ async fn claims_hold(harness: Harness) {
         ("measure", claims.read_blobs, kind(store.measure(&[document], &progress).await.pop().unwrap())),
         ("usage", claims.usage, kind(store.usage().await)),
         ("put", claims.write, kind(store.put(&new, body(b"new")).await)),
-        ("publish", claims.write, kind(store.publish("next", &document, &[], Expected::Absent).await)),
-        ("remove", claims.remove, kind(store.remove("nobody", "x").await)),
-        ("hide", claims.hide, kind(store.hide(&[absent()]).await)),
-        ("restore", claims.hide, kind(store.restore(&[absent()]).await)),
+        ("publish", claims.write, kind(store.publish("next", &DOCUMENT.into(), &[], Expected::Absent).await)),
+        ("remove", claims.remove, kind(store.remove(&[named("nobody", "x")]).await.remove(0))),
+        ("promise", claims.remove || claims.discard, kind(store.promise().await)),
+        ("hidden", claims.hide, kind(store.hidden(&run(), &[target(absent(), 1)]).await)),
+        ("purge", claims.hide, kind(store.purge(&run(), &[target(absent(), 1)], &progress).await.remove(0))),
+        ("notes", claims.notes, kind(store.notes("runs/").await)),
     ];
     drop(receiver);
     for (call, claimed, answer) in calls {
@@ -477,29 +486,30 @@ fn breaking_off(bytes: &'static [u8]) -> BlobReader {
 
 async fn publishing_needs_all_blobs(harness: Harness) {
     let mut world = World::default();
-    let (document, layer) = (world.blob(DOCUMENT), world.blob("layer"));
+    let layer = world.blob("layer");
     let place = harness(&world);
     let store = &place.store;
     if !store.capabilities().write {
         return;
     }
+    let document = Bytes::from_static(DOCUMENT);
     fails(store.publish("new", &document, &[layer, absent()], Expected::Absent).await, Kind::Corrupt);
-    fails(store.publish("new", &absent(), &[layer], Expected::Absent).await, Kind::Corrupt);
     assert_eq!(reference(store, "new").await, None);
-    store.publish("new", &document, &[layer], Expected::Absent).await.unwrap();
+    let told = store.publish("new", &document, &[layer], Expected::Absent).await.unwrap();
     let new = reference(store, "new").await.unwrap();
-    assert_eq!(store.document(&new, 1000).await.unwrap(), DOCUMENT);
+    assert_eq!((&told.name, &told.version), (&new.name, &new.version));
+    assert_eq!(store.document(&new, 1000).await.unwrap(), document);
 }
 
 async fn publishing_minds_what_was_expected(harness: Harness) {
     let mut world = World::default();
-    let (one, two) = (world.blob(DOCUMENT), world.blob(&b"{\"schemaVersion\":2,\"manifests\":null}"[..]));
-    world.names = vec![("tag".to_owned(), one)];
+    world.names = vec![("tag".to_owned(), world.blob(DOCUMENT))];
     let place = harness(&world);
     let store = &place.store;
     if !store.capabilities().write {
         return;
     }
+    let two = Bytes::from_static(b"{\"schemaVersion\":2,\"manifests\":[]}");
     let before = reference(store, "tag").await.unwrap();
     let version = before.version.clone().unwrap();
     fails(store.publish("tag", &two, &[], Expected::Absent).await, Kind::Stale);
@@ -509,6 +519,7 @@ async fn publishing_minds_what_was_expected(harness: Harness) {
     store.publish("tag", &two, &[], Expected::Version(version.clone())).await.unwrap();
     let after = reference(store, "tag").await.unwrap();
     assert_ne!(after.version, Some(version));
+    assert_eq!(store.document(&after, 1000).await.unwrap(), two);
 }
 
 async fn removing_is_idempotent_and_minds_the_version(harness: Harness) {
@@ -520,11 +531,11 @@ async fn removing_is_idempotent_and_minds_the_version(harness: Harness) {
     if !store.capabilities().remove {
         return;
     }
-    let version = reference(store, "tag").await.unwrap().version.unwrap();
-    fails(store.remove("tag", "another").await, Kind::Stale);
+    let tag = reference(store, "tag").await.unwrap();
+    fails(store.remove(&[named("tag", "another")]).await.remove(0), Kind::Stale);
     assert!(reference(store, "tag").await.is_some());
     for _ in 0..2 {
-        store.remove("tag", &version).await.unwrap();
+        store.remove(std::slice::from_ref(&tag)).await.remove(0).unwrap();
         assert_eq!(reference_names(&**store).await, ["other"]);
     }
 }
@@ -537,21 +548,69 @@ async fn hiding_can_be_undone(harness: Harness) {
     if !store.capabilities().hide {
         return;
     }
-    for _ in 0..2 {
-        store.hide(&[hidden, absent()]).await.unwrap();
-        assert!(!is_there(store, &hidden).await && is_there(store, &left).await);
-    }
+    let (run, progress) = (run(), Progress::new());
+    let targets = [seen(store, hidden).await, target(absent(), 1)];
+    let mut results = store.hide(&run, &targets, SignedDuration::ZERO, &progress).await;
+    fails(results.remove(1), Kind::NotFound);
+    results.remove(0).unwrap();
+    assert!(!is_there(store, &hidden).await && is_there(store, &left).await);
     fails(store.read(&hidden, 10).await, Kind::NotFound);
     if store.capabilities().list_blobs {
         assert_eq!(list(store).await.into_keys().collect::<Vec<_>>(), [left]);
     }
     if store.capabilities().write {
-        fails(store.publish("new", &left, &[hidden], Expected::Absent).await, Kind::Corrupt);
+        fails(store.publish("new", &DOCUMENT.into(), &[hidden], Expected::Absent).await, Kind::Corrupt);
     }
+    let digests = |targets: Vec<Target>| targets.iter().map(|t| (t.digest, t.bytes)).collect::<Vec<_>>();
+    assert_eq!(digests(store.hidden(&run, &targets).await.unwrap()), [(hidden, 6)]);
+    assert!(store.hidden(&another_run(), &targets).await.unwrap().is_empty(), "what others hid is theirs");
     for _ in 0..2 {
-        store.restore(&[hidden, absent()]).await.unwrap();
+        let mut results = store.restore(&run, &targets, &progress).await;
+        fails(results.remove(1), Kind::NotFound);
+        results.remove(0).unwrap();
         assert_eq!(store.read(&hidden, 10).await.unwrap(), "hidden");
     }
+    assert!(store.hidden(&run, &targets).await.unwrap().is_empty());
+}
+
+async fn what_is_freed_is_gone(harness: Harness) {
+    let mut world = World::default();
+    let (freed, left) = (world.blob("freed"), world.blob("left"));
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().hide {
+        return;
+    }
+    let (run, progress) = (run(), Progress::new());
+    let targets = [seen(store, freed).await];
+    store.hide(&run, &targets, SignedDuration::ZERO, &progress).await.remove(0).unwrap();
+    for _ in 0..2 {
+        store.purge(&run, &targets, &progress).await.remove(0).unwrap();
+        assert!(store.hidden(&run, &targets).await.unwrap().is_empty());
+    }
+    fails(store.restore(&run, &targets, &progress).await.remove(0), Kind::NotFound);
+    assert!(!is_there(store, &freed).await && is_there(store, &left).await);
+}
+
+async fn hiding_leaves_what_is_not_as_it_was_seen(harness: Harness) {
+    let mut world = World::default();
+    let digest = world.blob("written a moment ago");
+    let place = harness(&world);
+    let store = &place.store;
+    if !store.capabilities().hide {
+        return;
+    }
+    let (run, progress, is) = (run(), Progress::new(), seen(store, digest).await);
+    let young = store.hide(&run, &[is], SignedDuration::from_hours(24), &progress).await.remove(0);
+    fails(young, Kind::Stale);
+    let longer = Target { bytes: is.bytes + 1, ..is };
+    fails(store.hide(&run, &[longer], SignedDuration::ZERO, &progress).await.remove(0), Kind::Stale);
+    let earlier = is.modified.unwrap() - SignedDuration::from_hours(1);
+    let older = Target { modified: Some(earlier), ..is };
+    fails(store.hide(&run, &[older], SignedDuration::ZERO, &progress).await.remove(0), Kind::Stale);
+    assert!(is_there(store, &digest).await);
+    let young = store.written_since(&[is], earlier).await.unwrap();
+    assert_eq!(young.into_iter().collect::<Vec<_>>(), [digest]);
 }
 
 async fn restoring_leaves_what_was_written_again(harness: Harness) {
@@ -562,11 +621,90 @@ async fn restoring_leaves_what_was_written_again(harness: Harness) {
     if !(store.capabilities().hide && store.capabilities().write) {
         return;
     }
-    store.hide(&[digest]).await.unwrap();
+    let (run, progress) = (run(), Progress::new());
+    let targets = [seen(store, digest).await];
+    store.hide(&run, &targets, SignedDuration::ZERO, &progress).await.remove(0).unwrap();
     store.put(&digest, body(b"again")).await.unwrap();
     assert!(is_there(store, &digest).await, "a writer that missed it brings it back");
-    store.restore(&[digest]).await.unwrap();
+    store.restore(&run, &targets, &progress).await.remove(0).unwrap();
     assert_eq!(store.read(&digest, 10).await.unwrap(), "again");
+    assert!(store.hidden(&run, &targets).await.unwrap().is_empty());
+}
+
+async fn freeing_leaves_what_was_written_again(harness: Harness) {
+    let mut world = World::default();
+    let digest = world.blob("again");
+    let place = harness(&world);
+    let store = &place.store;
+    if !(store.capabilities().hide && store.capabilities().write) {
+        return;
+    }
+    let (run, progress) = (run(), Progress::new());
+    let targets = [seen(store, digest).await];
+    store.hide(&run, &targets, SignedDuration::ZERO, &progress).await.remove(0).unwrap();
+    store.put(&digest, body(b"again")).await.unwrap();
+    store.purge(&run, &targets, &progress).await.remove(0).unwrap();
+    assert_eq!(store.read(&digest, 10).await.unwrap(), "again");
+}
+
+async fn notes_are_kept(harness: Harness) {
+    let place = harness(&World::default());
+    let store = &place.store;
+    if !store.capabilities().notes {
+        return;
+    }
+    assert!(store.notes("runs/").await.unwrap().is_empty());
+    fails(store.read_note("runs/1.json").await, Kind::NotFound);
+    store.note("runs/2.json", Bytes::from_static(b"two")).await.unwrap();
+    store.note("runs/1.json", Bytes::from_static(b"one")).await.unwrap();
+    store.note("pins/1.json", Bytes::from_static(b"a pin")).await.unwrap();
+    store.note("runs/1.json", Bytes::from_static(b"another")).await.unwrap();
+    assert_eq!(store.notes("runs/").await.unwrap(), ["runs/1.json", "runs/2.json"]);
+    assert_eq!(store.read_note("runs/1.json").await.unwrap(), "another");
+    for _ in 0..2 {
+        store.drop_note("runs/1.json").await.unwrap();
+        assert_eq!(store.notes("runs/").await.unwrap(), ["runs/2.json"]);
+    }
+    if store.capabilities().list_blobs {
+        assert!(list(store).await.is_empty(), "notes are no blobs");
+    }
+    assert!(store.references().await.unwrap().items.is_empty(), "nor names");
+}
+
+async fn one_at_a_time_holds_a_place(harness: Harness) {
+    let place = harness(&World::default());
+    let store = &place.store;
+    if !store.capabilities().notes {
+        return;
+    }
+    let hold = store.hold(&run()).await.unwrap();
+    fails(store.hold(&another_run()).await.map(drop), Kind::Busy);
+    store.release(hold).await.unwrap();
+    let again = store.hold(&another_run()).await.unwrap();
+    store.release(again).await.unwrap();
+}
+
+fn run() -> RunId {
+    "20261121-134500-000001".parse().unwrap()
+}
+
+fn another_run() -> RunId {
+    "20261121-134500-000002".parse().unwrap()
+}
+
+fn named(name: &str, version: &str) -> Reference {
+    let version = Some(version.to_owned());
+    Reference { name: name.to_owned(), digest: None, size: None, modified: None, version }
+}
+
+fn target(digest: Digest, bytes: u64) -> Target {
+    Target { digest, bytes, modified: None }
+}
+
+/// A blob as it is there now.
+async fn seen(store: &Arc<dyn Store>, digest: Digest) -> Target {
+    let entry = store.stat(&digest).await.unwrap();
+    Target { digest, bytes: entry.size, modified: entry.modified }
 }
 
 async fn usage_is_sorted(harness: Harness) {

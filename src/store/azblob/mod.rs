@@ -82,6 +82,8 @@ impl Store for Azblob {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: false,
             frees: Frees::Exactly,
         }

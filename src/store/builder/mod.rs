@@ -165,6 +165,8 @@ impl Store for Daemon {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: true,
             frees: Frees::AtMost,
         }

@@ -227,6 +227,8 @@ impl Store for Gha {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: false,
             frees: Frees::Exactly,
         }

@@ -226,6 +226,8 @@ impl Store for Local {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: false,
             frees: Frees::Exactly,
         }

@@ -136,6 +136,8 @@ impl Store for Registry {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: false,
             frees: Frees::AtMost,
         }

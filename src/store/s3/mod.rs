@@ -100,6 +100,8 @@ impl Store for S3 {
             write: false,
             remove: false,
             hide: false,
+            discard: false,
+            notes: false,
             usage: false,
             frees: Frees::Exactly,
         }
