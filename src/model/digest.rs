@@ -150,6 +150,12 @@ pub fn shorten(words: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DigestPrefix(String);
 
+impl fmt::Display for DigestPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.0)
+    }
+}
+
 impl DigestPrefix {
     /// Whether `digest` begins like this.
     pub fn matches(&self, digest: &Digest) -> bool {

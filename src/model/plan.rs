@@ -236,6 +236,8 @@ pub enum Step {
         was: Option<String>,
         /// What the name leads to now, for the way back.
         before: Option<Digest>,
+        /// Blobs that must be there for it.
+        needs: Vec<Digest>,
     },
     /// Takes a name away.
     Unname {

@@ -1,7 +1,8 @@
-//! Layer 2: what cachedeck remembers between runs, in two SQLite files that only the user can read.
+//! Layer 2: what cachedeck remembers between runs, in SQLite files that only the user can read.
 //!
 //! * `catalog.db` in the cache folder: documents that were read, by place, name and version, and by digest. All of it can be
 //!   had again, so whatever cannot be read of it is thrown away.
+//! * `journal.db` in the data folder: what we did to places, and pins of places that can keep no notes.
 //! * `history.db` in the data folder: digests that names once led to, and names of build steps. That cannot be had again: a
 //!   file that a newer version wrote is left alone and unused, a damaged one is kept beside the new one.
 //!
@@ -12,6 +13,7 @@
 mod catalog;
 mod database;
 mod history;
+mod journal;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use directories::ProjectDirs;
 pub use history::Former;
 use history::History;
 use jiff::Timestamp;
+use journal::Journal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +58,7 @@ pub struct State(Arc<Inner>);
 struct Inner {
     catalog: Catalog,
     history: History,
+    journal: Journal,
 }
 
 impl State {
@@ -73,7 +77,7 @@ impl State {
 
     /// In these folders, which are made when they are needed; without one, that part forgets everything.
     pub fn at(cache: Option<&Path>, data: Option<&Path>) -> Self {
-        Self(Arc::new(Inner { catalog: Catalog::new(cache), history: History::new(data) }))
+        Self(Arc::new(Inner { catalog: Catalog::new(cache), history: History::new(data), journal: Journal::new(data) }))
     }
 
     /// The document that `name` had in `version` at `place`.
@@ -133,6 +137,35 @@ impl State {
     /// Forgets names of steps that were learnt before `time`. How many those were.
     pub async fn forget_steps(&self, time: Timestamp) -> usize {
         self.run(move |inner| inner.history.forget_steps(time)).await.unwrap_or_default()
+    }
+
+    /// Keeps a note about `place`; whether it could be written down.
+    pub async fn note(&self, place: Place, key: &str, body: Bytes) -> bool {
+        let key = key.to_owned();
+        self.run(move |inner| inner.journal.note(place, &key, &body)).await.unwrap_or_default()
+    }
+
+    /// Keys of the notes about `place` that begin with `prefix`, sorted.
+    pub async fn notes(&self, place: Place, prefix: &str) -> Vec<String> {
+        let prefix = prefix.to_owned();
+        self.run(move |inner| inner.journal.notes(place, &prefix)).await.unwrap_or_default()
+    }
+
+    /// Notes about all places whose keys begin with `prefix` and end with `end`, by key, the last first.
+    pub async fn notes_everywhere(&self, prefix: &'static str, end: &'static str) -> Vec<Vec<u8>> {
+        self.run(move |inner| inner.journal.everywhere(prefix, end)).await.unwrap_or_default()
+    }
+
+    /// A note about `place`.
+    pub async fn read_note(&self, place: Place, key: &str) -> Option<Bytes> {
+        let key = key.to_owned();
+        self.run(move |inner| inner.journal.read(place, &key)).await.flatten().map(Bytes::from)
+    }
+
+    /// Throws a note about `place` away.
+    pub async fn drop_note(&self, place: Place, key: &str) {
+        let key = key.to_owned();
+        self.run(move |inner| inner.journal.drop_note(place, &key)).await;
     }
 
     /// Does `work` on a thread that may wait; `None` if that broke off.
