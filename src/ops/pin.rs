@@ -7,10 +7,10 @@ use crate::format::document;
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::pin::Pin;
-use crate::model::plan::{self, Fate, Plan, Purpose, Row, RunId, Step, Subject};
+use crate::model::plan::{self, Fate, Plan, Purpose, Row, Step, Subject};
+use crate::ops::prune::Sight;
 use crate::ops::{load, prune};
 use crate::store::{Reference, Store};
-use jiff::Timestamp;
 use std::sync::Arc;
 
 /// A pin, and how it is.
@@ -37,14 +37,7 @@ pub fn usual_name(index: &CacheIndex) -> String {
 ///
 /// [`Kind::Unsupported`] where there are no pins, [`Kind::Corrupt`] if the version misses blobs, [`Kind::Stale`] if the name
 /// leads to another version.
-pub async fn plan(
-    store: &Arc<dyn Store>,
-    inventory: &Inventory,
-    index: &CacheIndex,
-    pin: &Pin,
-    id: RunId,
-    now: Timestamp,
-) -> Result<Plan> {
+pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, index: &CacheIndex, pin: &Pin) -> Result<Plan> {
     let claims = store.capabilities();
     if !claims.write || !claims.remove {
         return Err(match store.location().kind() {
@@ -62,7 +55,7 @@ pub async fn plan(
             .with_hint("`cachedeck repair` mends it; `cachedeck verify` tells what is wrong"));
     }
     let references = store.references().await?;
-    let mut plan = empty(store, inventory, &references, Purpose::Pin, id, now).await?;
+    let mut plan = empty(store, sight, &references, Purpose::Pin).await?;
     let reason = pin.reason.clone().unwrap_or_else(|| "you pin it".to_owned());
     plan.rows.push(row(Fate::Write, &pin.name, index, reason));
     match references.items.iter().find(|reference| reference.name == pin.name) {
@@ -96,12 +89,10 @@ pub async fn plan(
 /// Plans to take a pin, or any name, away. The last name of a version goes only if `even_last`.
 pub async fn unname(
     store: &Arc<dyn Store>,
-    inventory: &Inventory,
+    sight: &Sight<'_>,
     name: &str,
     purpose: Purpose,
     even_last: bool,
-    id: RunId,
-    now: Timestamp,
 ) -> Result<Plan> {
     if !store.capabilities().remove {
         return Err(Error::unsupported(store.location().kind(), "names can't be taken away"));
@@ -113,8 +104,8 @@ pub async fn unname(
         let what = format!("no name {shown} in {}", store.location().title());
         return Err(Error::not_found(what).with_hint("`cachedeck ls` lists names, `cachedeck pins` those that pin"));
     };
-    let mut plan = empty(store, inventory, &references, purpose, id, now).await?;
-    let index = inventory.indexes.iter().find(|index| prune::leads_to(reference, index));
+    let mut plan = empty(store, sight, &references, purpose).await?;
+    let index = sight.inventory.indexes.iter().find(|index| prune::leads_to(reference, index));
     if let Some(index) = index {
         if index.tags.len() < 2 && !even_last {
             plan.refused.push(format!(
@@ -147,25 +138,23 @@ fn row(fate: Fate, name: &str, index: &CacheIndex, reason: String) -> Row {
 /// A plan without steps, of a place as it is.
 pub(super) async fn empty(
     store: &Arc<dyn Store>,
-    inventory: &Inventory,
+    sight: &Sight<'_>,
     references: &crate::store::References,
     purpose: Purpose,
-    id: RunId,
-    now: Timestamp,
 ) -> Result<Plan> {
     Ok(Plan {
         schema: plan::SCHEMA.to_owned(),
-        id,
+        id: sight.id.clone(),
         purpose,
-        made: now,
-        location: inventory.location.to_string(),
+        made: sight.now,
+        location: sight.inventory.location.to_string(),
         identity: store.identity(),
         fingerprint: prune::fingerprint(&store.identity(), references),
         policy: Vec::new(),
         promise: store.promise().await?,
         rows: Vec::new(),
         steps: Vec::new(),
-        before: inventory.bytes(),
+        before: sight.inventory.bytes(),
         frees: 0,
         refused: Vec::new(),
         warnings: Vec::new(),
