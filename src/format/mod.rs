@@ -9,4 +9,5 @@ pub mod envelope;
 pub mod image;
 pub mod layer;
 pub mod lenient;
+pub mod mend;
 pub mod usage;

@@ -13,6 +13,7 @@ pub mod names;
 pub mod picture;
 pub mod pin;
 pub mod prune;
+pub mod repair;
 pub mod settle;
 pub mod verify;
 pub mod versions;
