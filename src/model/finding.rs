@@ -57,6 +57,8 @@ pub enum Problem {
     Deleted,
     /// More is there than is shown.
     Limited,
+    /// Another cache may use the same blobs.
+    Shared,
 }
 
 impl Problem {
@@ -76,6 +78,7 @@ impl Problem {
             Problem::TooLarge => "too_large",
             Problem::Deleted => "deleted",
             Problem::Limited => "limited",
+            Problem::Shared => "shared",
         }
     }
 }
@@ -102,7 +105,7 @@ impl Finding {
         use Problem as P;
         let severity = match problem {
             P::BlobMissing | P::WrongSize | P::WrongDigest | P::Malformed | P::TooLarge => Severity::Error,
-            P::Unreadable | P::Changed | P::UnknownOption | P::UnlistedLayer => Severity::Warning,
+            P::Unreadable | P::Changed | P::UnknownOption | P::UnlistedLayer | P::Shared => Severity::Warning,
             P::Stray | P::Leftover | P::Deleted | P::Limited => Severity::Note,
         };
         let remedy = match problem {
@@ -113,6 +116,7 @@ impl Finding {
             P::Changed => Some("look again once the build that writes here is done"),
             P::TooLarge => Some("export with mode=min, or to s3 or azblob, which have no such limit"),
             P::Deleted => Some("undelete it where it is kept, then look again"),
+            P::Shared => Some("look at each of the caches by itself; nothing here is called orphan meanwhile"),
             P::Stray | P::Leftover | P::UnknownOption | P::UnlistedLayer | P::Limited => None,
         };
         Self { severity, problem, digest, message: message.into(), remedy: remedy.map(Into::into) }

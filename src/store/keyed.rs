@@ -2,7 +2,11 @@
 
 use crate::model::digest::Digest;
 use crate::model::location::Location;
+use crate::model::plan::RunId;
 use std::cmp::Ordering;
+
+/// The folder that is ours, after the prefix.
+const OWN: &str = ".cachedeck/";
 
 /// The beginnings of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +15,8 @@ pub struct Layout {
     pub manifests: String,
     /// Of blobs; a digest follows.
     pub blobs: String,
+    /// Of what is our own: notes, and what is hidden. No build looks there.
+    pub own: String,
 }
 
 impl Layout {
@@ -19,14 +25,18 @@ impl Layout {
         let prefix = location.value("prefix").unwrap_or_default();
         // Given, but empty, is as good as any.
         let under = |key, usual| format!("{prefix}{}", location.get(key).unwrap_or(usual));
-        Self { manifests: under("manifests_prefix", "manifests/"), blobs: under("blobs_prefix", "blobs/") }
+        Self {
+            manifests: under("manifests_prefix", "manifests/"),
+            blobs: under("blobs_prefix", "blobs/"),
+            own: format!("{prefix}{OWN}"),
+        }
     }
 
     /// As BuildKit has it in azblob: options joined as Go joins paths. What is empty is left out, `.` and `..` are resolved
     /// as far as they go, and a slash in the beginning stays.
     pub fn joined(location: &Location) -> Self {
-        let under = |key, usual| {
-            let all = [location.get("prefix").unwrap_or_default(), location.get(key).unwrap_or(usual)];
+        let under = |path: &str| {
+            let all = [location.get("prefix").unwrap_or_default(), path];
             let rooted = all.iter().find(|part| !part.is_empty()).is_some_and(|part| part.starts_with('/'));
             let mut parts: Vec<&str> = Vec::new();
             for part in all.iter().flat_map(|path| path.split('/')) {
@@ -40,7 +50,11 @@ impl Layout {
             let path: String = parts.iter().map(|part| format!("{part}/")).collect();
             if rooted { format!("/{path}") } else { path }
         };
-        Self { manifests: under("manifests_prefix", "manifests"), blobs: under("blobs_prefix", "blobs") }
+        Self {
+            manifests: under(location.get("manifests_prefix").unwrap_or("manifests")),
+            blobs: under(location.get("blobs_prefix").unwrap_or("blobs")),
+            own: under(OWN),
+        }
     }
 
     /// The key of a cache config.
@@ -53,6 +67,16 @@ impl Layout {
         format!("{}{digest}", self.blobs)
     }
 
+    /// The key of a note of ours.
+    pub fn note(&self, key: &str) -> String {
+        format!("{}notes/{key}", self.own)
+    }
+
+    /// The beginning of the keys of what `run` hid, if that are copies; a digest follows.
+    pub fn trash(&self, run: &RunId) -> String {
+        format!("{}{run}/trash/", self.own)
+    }
+
     /// The name under which a cache config is kept; `None` for the key of something else.
     pub fn name_of<'a>(&self, key: &'a str) -> Option<&'a str> {
         // Where prefixes nest, the longer one tells; under one and the same, blobs are what digests name.
@@ -62,7 +86,7 @@ impl Layout {
                 Ordering::Equal => self.digest_of(key).is_some(),
                 Ordering::Less => false,
             };
-        key.strip_prefix(&self.manifests).filter(|name| !name.is_empty() && !is_blob)
+        key.strip_prefix(&self.manifests).filter(|name| !name.is_empty() && !is_blob && !key.starts_with(&self.own))
     }
 
     /// The blob that is kept under `key`; `None` for the key of something else.
@@ -73,7 +97,7 @@ impl Layout {
     /// Whether a key that is no blob's has its place under the blobs' prefix all the same: as a cache config, or as a mark
     /// for a prefix itself.
     pub fn is_known(&self, key: &str) -> bool {
-        key == self.blobs || key == self.manifests || self.name_of(key).is_some()
+        key == self.blobs || key == self.manifests || key.starts_with(&self.own) || self.name_of(key).is_some()
     }
 }
 
@@ -82,7 +106,8 @@ mod tests {
     use super::*;
 
     fn layout(make: fn(&Location) -> Layout, options: &str) -> (String, String) {
-        let Layout { manifests, blobs } = make(&format!("type=s3{options}").parse().unwrap());
+        let Layout { manifests, blobs, own } = make(&format!("type=s3{options}").parse().unwrap());
+        assert!(own.ends_with(".cachedeck/"));
         (manifests, blobs)
     }
 

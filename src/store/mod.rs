@@ -179,13 +179,19 @@ pub enum Expected {
 /// at the latest after a while.
 #[derive(Default)]
 pub struct Hold {
-    _guard: Option<Box<dyn Any + Send + Sync>>,
+    guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Hold {
     /// A hold that lasts as long as `guard`.
     fn new(guard: impl Any + Send + Sync) -> Self {
-        Self { _guard: Some(Box::new(guard)) }
+        Self { guard: Some(Box::new(guard)) }
+    }
+
+    /// What it lasts as long as, for the backend that made it.
+    fn into_guard<T: Any>(self) -> Option<Box<T>> {
+        let guard: Box<dyn Any> = self.guard?;
+        guard.downcast().ok()
     }
 }
 

@@ -80,7 +80,8 @@ const HARNESSES: &[(&str, Harness)] = &[
     ("gha", |world| gha(world, |github| github.both(1))),
     ("gha", |world| gha(world, |github| github.both(2))),
     ("daemon", daemon),
-    ("s3", s3),
+    ("s3", |world| s3(world, false)),
+    ("s3", |world| s3(world, true)),
 ];
 
 fn memory(world: &World) -> Place {
@@ -98,8 +99,8 @@ fn local(world: &World) -> Place {
     Place { store, names: world.names.clone(), _keep: Box::new(folder) }
 }
 
-/// Names lead to objects of their own there, so none leads to what is not there.
-fn s3(world: &World) -> Place {
+/// Names lead to objects of their own there, so none leads to what is not there. With `versions` the bucket keeps older ones.
+fn s3(world: &World, versions: bool) -> Place {
     let mut names = world.names.clone();
     names.retain(|(_, digest)| world.blobs.contains_key(digest));
     let configs = names.iter().map(|(name, digest)| (format!("manifests/{name}"), world.blobs[digest].clone()));
@@ -107,6 +108,9 @@ fn s3(world: &World) -> Place {
     let objects: Vec<_> = configs.chain(blobs).collect();
     let bucket = wait(|| async {
         let bucket = Bucket::new().await;
+        if versions {
+            bucket.keep_versions().await;
+        }
         bucket.put_all(objects).await;
         bucket
     });

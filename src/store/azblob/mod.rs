@@ -273,7 +273,7 @@ impl Azblob {
 
     /// The name that a manifest has; `None` for a blob that lies among manifests.
     fn name_of(&self, key: &str) -> Option<String> {
-        let Layout { manifests, blobs } = &self.layout;
+        let Layout { manifests, blobs, .. } = &self.layout;
         let is_blob = blobs.len() > manifests.len() && key.starts_with(blobs);
         self.layout.name_of(key).filter(|_| !is_blob).map(str::to_owned)
     }

@@ -3,6 +3,7 @@
 //! are asked for side by side. That takes hardly more requests than going through one by one.
 
 use super::classify::classify;
+use super::discard;
 use super::pages::{Guard, plain, time};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
@@ -223,19 +224,34 @@ impl Strays {
     }
 }
 
-/// Uploads that were begun and not ended. Nothing where we may not know, or the server has no such thing.
+/// Uploads in parts that were begun and not ended. Nothing where we may not know, or the server has no such thing.
 async fn uploads(client: &Client, settings: &Settings) -> Result<Vec<Leftover>> {
+    let found = begun(client, settings, &settings.layout.blobs).await?;
+    let measured = futures::stream::iter(found.into_iter().enumerate())
+        .map(|(at, (key, upload))| async move {
+            let bytes = if at < MEASURED { measure(client, settings, &key, &upload).await } else { 0 };
+            let name = discard::name(settings, &key, upload.upload_id().unwrap_or_default());
+            Leftover { name, bytes, modified: upload.initiated().and_then(time) }
+        })
+        .buffered(IN_FLIGHT);
+    let mut leftovers: Vec<Leftover> = measured.collect().await;
+    leftovers.sort_by(|a, b| a.name.cmp(&b.name).then(a.modified.cmp(&b.modified)));
+    Ok(leftovers)
+}
+
+/// Uploads under keys that begin with `prefix`, with their keys. None where we may not know, or the server has no such thing.
+pub async fn begun(client: &Client, settings: &Settings, prefix: &str) -> Result<Vec<(String, MultipartUpload)>> {
     let what = format!("listing unfinished uploads of bucket {}", settings.bucket);
     let mut guard = Guard::new(settings);
     let mut found: Vec<(String, MultipartUpload)> = Vec::new();
     let mut mark: Option<(String, Option<String>)> = None;
     loop {
         let (key, id) = mark.map_or((None, None), |(key, id)| (Some(key), id));
-        let request = client.list_multipart_uploads().bucket(&settings.bucket).prefix(&settings.layout.blobs);
+        let request = client.list_multipart_uploads().bucket(&settings.bucket).prefix(prefix);
         let request = request.encoding_type(EncodingType::Url).set_key_marker(key).set_upload_id_marker(id);
         let page = match request.send().await.map_err(|e| classify(&what, e)) {
             Ok(page) => page,
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unsupported) => break,
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unsupported) => return Ok(found),
             Err(error) => return Err(error),
         };
         for upload in page.uploads() {
@@ -248,19 +264,9 @@ async fn uploads(client: &Client, settings: &Settings) -> Result<Vec<Leftover>> 
         let whole = key.as_ref().map(|key| format!("{key}\0{}", id.as_deref().unwrap_or_default()));
         match guard.next(page.is_truncated(), whole).map_err(|e| e.context(&what))? {
             Some(_) => mark = key.map(|key| (key, id)),
-            None => break,
+            None => return Ok(found),
         }
     }
-    let measured = futures::stream::iter(found.into_iter().enumerate())
-        .map(|(at, (key, upload))| async move {
-            let bytes = if at < MEASURED { measure(client, settings, &key, &upload).await } else { 0 };
-            let name = key.strip_prefix(&settings.layout.blobs).unwrap_or(&key).to_owned();
-            Leftover { name, bytes, modified: upload.initiated().and_then(time) }
-        })
-        .buffered(IN_FLIGHT);
-    let mut leftovers: Vec<Leftover> = measured.collect().await;
-    leftovers.sort_by(|a, b| a.name.cmp(&b.name).then(a.modified.cmp(&b.modified)));
-    Ok(leftovers)
 }
 
 /// Bytes of an upload's parts, of its first thousand at least; 0 if that can't be told.

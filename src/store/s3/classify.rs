@@ -41,6 +41,21 @@ where
     }
 }
 
+/// As [`classify`], for a request that was to change something.
+pub fn changing<E>(what: &str, error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    let error = classify(what, error);
+    if error.kind() != Kind::Denied {
+        return error;
+    }
+    error.with_hint(
+        "changing takes s3:PutObject and s3:DeleteObject, and where the bucket keeps versions s3:ListBucketVersions and \
+         s3:DeleteObjectVersion",
+    )
+}
+
 fn with_cause<E: StdError + Send + Sync + 'static>(to: Error, error: SdkError<E>) -> Error {
     match error.into_source() {
         Ok(source) => to.with_source(source),

@@ -1,7 +1,7 @@
 //! The SDK's client for one bucket, set up at the first request: profiles are read then, and credentials looked for.
 
 use super::settings::Settings;
-use super::transport::Transport;
+use super::transport::{Clock, Transport};
 use crate::error::Result;
 use crate::store::http::Http;
 use aws_config::BehaviorVersion;
@@ -12,17 +12,18 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
 };
+use std::sync::Arc;
 
 /// Sets the client up. Waits for nobody but this machine's files.
 ///
 /// [`crate::error::Kind::Invalid`] for settings of the environment that make no sense.
-pub async fn connect(settings: &Settings) -> Result<Client> {
+pub async fn connect(settings: &Settings, clock: Arc<Clock>) -> Result<Client> {
     let mut http = Http::new()?.without_redirects();
     if let Some(attempts) = settings.attempts {
         http = http.with_attempts(attempts);
     }
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(Transport::new(http))
+        .http_client(Transport::new(http, clock))
         .region(Region::new(settings.region.clone()))
         // Trying again and giving up are for the transport, which does it for all backends alike.
         .retry_config(RetryConfig::disabled())

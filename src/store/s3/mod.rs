@@ -1,36 +1,57 @@
 //! `type=s3`: cache configs as objects under the manifests prefix, blobs as objects under the blobs prefix, in a bucket of
 //! AWS or of anything that speaks its protocol. The SDK signs requests, finds credentials and reads answers; HTTP itself is
-//! [`crate::store::http`]'s, as everywhere. Only reads: no request creates or changes anything.
+//! [`crate::store::http`]'s, as everywhere. What changes something is in files of its own:
+//! `write`, `hide` and those it names. Nothing is deleted but on a condition, by its exact version, or as a copy of our own.
 
+mod attic;
+mod batch;
 mod blobs;
 mod classify;
 mod client;
+mod conditions;
+mod discard;
+mod hide;
+mod lease;
+mod markers;
+mod own;
 mod pages;
 mod past;
 mod settings;
+mod siblings;
 mod transport;
+mod versions;
+mod write;
 
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Opaque, Reference, References, Store};
+use super::{
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Opaque, Reference, References, Store,
+};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::Details;
 use crate::model::location::Location;
+use crate::model::plan::{Promise, RunId, Target};
 use crate::model::text;
 use crate::progress::Progress;
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::EncodingType;
 use bytes::{Bytes, BytesMut};
 use classify::{broken, classify};
+use conditions::Conditions;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::BodyDataStream;
+use jiff::{SignedDuration, Timestamp};
 use pages::{Guard, plain, time};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use settings::Settings;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::io::StreamReader;
+use transport::Clock;
 
 /// What begins [`Reference::version`] where it names an older version of an object; otherwise it is an ETag, which begins
 /// with a quotation mark.
@@ -42,6 +63,11 @@ struct S3 {
     location: Location,
     settings: Arc<Settings>,
     client: Arc<OnceCell<Client>>,
+    clock: Arc<Clock>,
+    /// What the server minds, once that was tried out.
+    conditions: Arc<OnceCell<Conditions>>,
+    /// Whether somebody else took over the lease that we held.
+    lost: Arc<AtomicBool>,
 }
 
 /// Opens the bucket that `location` names, without asking anybody yet.
@@ -54,12 +80,13 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     for (key, value) in [("bucket", &settings.bucket), ("region", &settings.region)] {
         location.set(key, value.as_str());
     }
-    Ok(Arc::new(S3 { location, settings, client: Arc::default() }))
+    let (client, clock, conditions, lost) = Default::default();
+    Ok(Arc::new(S3 { location, settings, client, clock, conditions, lost }))
 }
 
 impl S3 {
     async fn client(&self) -> Result<&Client> {
-        self.client.get_or_try_init(|| client::connect(&self.settings)).await
+        self.client.get_or_try_init(|| client::connect(&self.settings, self.clock.clone())).await
     }
 
     fn listing(&self) -> String {
@@ -70,6 +97,20 @@ impl S3 {
     async fn get(&self, what: &str, key: String, version: Option<&str>) -> Result<GetObjectOutput> {
         let request = self.client().await?.get_object().bucket(&self.settings.bucket).key(key);
         request.set_version_id(version.map(str::to_owned)).send().await.map_err(|e| classify(what, e))
+    }
+
+    /// What is told of an object without reading it.
+    async fn head(&self, key: &str) -> Result<HeadObjectOutput> {
+        let what = format!("{key} of bucket {}", self.settings.bucket);
+        let request = self.client().await?.head_object().bucket(&self.settings.bucket).key(key);
+        request.send().await.map_err(|e| classify(&what, e))
+    }
+
+    /// An object as the source of a copy.
+    fn source(&self, key: &str) -> String {
+        // Through an access point it is called otherwise.
+        let between = if self.settings.bucket.starts_with("arn:") { "/object/" } else { "/" };
+        utf8_percent_encode(&format!("{}{between}{key}", self.settings.bucket), IN_HEADERS).to_string()
     }
 
     fn blob(&self, digest: &Digest) -> String {
@@ -97,11 +138,11 @@ impl Store for S3 {
             find_dangling: false,
             read_blobs: true,
             bare_configs: true,
-            write: false,
-            remove: false,
-            hide: false,
-            discard: false,
-            notes: false,
+            write: true,
+            remove: true,
+            hide: true,
+            discard: true,
+            notes: true,
             usage: false,
             frees: Frees::Exactly,
         }
@@ -181,7 +222,11 @@ impl Store for S3 {
         _: &Arc<Opaque>,
         batches: mpsc::Sender<Vec<BlobEntry>>,
     ) -> Result<Listing> {
-        blobs::list(self.client().await?, &self.settings, progress, batches).await
+        let mut listing = blobs::list(self.client().await?, &self.settings, progress, batches).await?;
+        let shared = siblings::look(self).await?;
+        listing.complete &= shared.is_empty();
+        listing.findings.extend(shared);
+        Ok(listing)
     }
 
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
@@ -202,6 +247,86 @@ impl Store for S3 {
         });
         Ok(Box::new(StreamReader::new(pieces)))
     }
+
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        write::put(self, digest, body).await
+    }
+
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        write::publish(self, name, document, needs, expected).await
+    }
+
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        write::remove(self, references).await
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        hide::promise(self).await
+    }
+
+    async fn hold(&self, run: &RunId) -> Result<Hold> {
+        lease::take(self, run).await.map(Hold::new)
+    }
+
+    async fn release(&self, hold: Hold) -> Result<()> {
+        match hold.into_guard() {
+            Some(lease) => lease::give_up(*lease).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hide(
+        &self,
+        run: &RunId,
+        targets: &[Target],
+        grace: SignedDuration,
+        progress: &Progress,
+    ) -> Vec<Result<()>> {
+        hide::hide(self, run, targets, grace, progress).await
+    }
+
+    async fn hidden(&self, run: &RunId, targets: &[Target]) -> Result<Vec<Target>> {
+        hide::hidden(self, run, targets).await
+    }
+
+    async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        hide::restore(self, run, targets, progress).await
+    }
+
+    async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        hide::purge(self, run, targets, progress).await
+    }
+
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        discard::uploads(self, ids, progress).await
+    }
+
+    async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
+        own::write(self, &self.settings.layout.note(key), bytes).await
+    }
+
+    async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = own::list(self, &self.settings.layout.note(prefix)).await?;
+        Ok(found.into_iter().map(|(rest, _)| format!("{prefix}{rest}")).collect())
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Bytes> {
+        own::read(self, &self.settings.layout.note(key)).await
+    }
+
+    async fn drop_note(&self, key: &str) -> Result<()> {
+        own::erase(self, &[self.settings.layout.note(key)]).await
+    }
+}
+
+/// What a header can hold of a key.
+const IN_HEADERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// A word that no other cachedeck uses for an object of its own; sorts by time.
+fn fresh() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (nanoseconds, process) = (Timestamp::now().as_nanosecond(), std::process::id());
+    format!("{nanoseconds:020}-{process}-{}", COUNT.fetch_add(1, Relaxed))
 }
 
 /// An ETag without what some servers leave out.

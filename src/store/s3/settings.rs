@@ -7,6 +7,10 @@ use crate::model::{text, units};
 use crate::store::keyed::Layout;
 use reqwest::Url;
 use std::fmt;
+use std::time::Duration;
+
+/// What BuildKit has for `touch_refresh`.
+const TOUCH_REFRESH: Duration = Duration::from_secs(24 * 3600);
 
 /// What a location says, checked.
 #[derive(Clone)]
@@ -20,6 +24,8 @@ pub struct Settings {
     pub path_style: bool,
     /// Keys given in the location itself; otherwise the SDK's chain finds some.
     pub keys: Option<Keys>,
+    /// How old a blob may get before writers renew it.
+    pub touch_refresh: Duration,
     /// Times that a request is sent at most.
     pub attempts: Option<usize>,
 }
@@ -54,9 +60,8 @@ impl Settings {
         let endpoint = location.value("endpoint_url").map(endpoint).transpose()?;
         number(location, "upload_parallelism")?;
         truth(location, "disable_accept_encoding")?;
-        if let Some(given) = location.value("touch_refresh") {
-            units::parse_duration(given).map_err(|e| e.context("bad touch_refresh"))?;
-        }
+        let touch_refresh = location.value("touch_refresh").map(units::parse_duration).transpose();
+        let touch_refresh = touch_refresh.map_err(|e| e.context("bad touch_refresh"))?.unwrap_or(TOUCH_REFRESH);
         if let Some(mode) = location.get("retry_mode")
             && !matches!(mode, "standard" | "adaptive")
         {
@@ -69,6 +74,7 @@ impl Settings {
             path_style: truth(location, "use_path_style")? && endpoint.is_some(),
             endpoint,
             keys: keys(location)?,
+            touch_refresh,
             attempts: number(location, "retry_max_attempts")?,
         })
     }

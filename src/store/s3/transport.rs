@@ -12,35 +12,70 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{DATE, HeaderMap};
 use reqwest::{Body, Request, Url};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
+
+/// The server's clock, as its last answer told it.
+#[derive(Debug)]
+pub struct Clock(AtomicI64);
+
+/// Nothing was told yet.
+const UNKNOWN: i64 = i64::MIN;
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(AtomicI64::new(UNKNOWN))
+    }
+}
+
+impl Clock {
+    /// The server's time, as near as its whole seconds tell; `None` where it never told.
+    pub fn now(&self) -> Option<Timestamp> {
+        let ahead = Some(self.0.load(Relaxed)).filter(|ahead| *ahead != UNKNOWN)?;
+        Timestamp::now().checked_add(SignedDuration::from_millis(ahead)).ok()
+    }
+
+    fn set(&self, answer: &HeaderMap) {
+        let date = answer.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        if let Some(date) = date {
+            let ahead = date.timestamp().duration_since(Timestamp::now()).as_millis();
+            self.0.store(i64::try_from(ahead).unwrap_or(UNKNOWN), Relaxed);
+        }
+    }
+}
 
 /// [`Http`] as the SDK wants it.
 #[derive(Clone, Debug)]
 pub struct Transport {
     http: Http,
+    clock: Arc<Clock>,
     /// How long whoever asks is ready to wait: short where the SDK looks for a service that may not be there at all.
     patience: Option<Duration>,
 }
 
 impl Transport {
-    pub fn new(http: Http) -> Self {
-        Self { http, patience: None }
+    pub fn new(http: Http, clock: Arc<Clock>) -> Self {
+        Self { http, clock, patience: None }
     }
 }
 
 impl HttpClient for Transport {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         let patience = settings.read_timeout().map(|read| read + settings.connect_timeout().unwrap_or_default());
-        SharedHttpConnector::new(Self { http: self.http.clone(), patience })
+        SharedHttpConnector::new(Self { http: self.http.clone(), clock: self.clock.clone(), patience })
     }
 }
 
 impl HttpConnector for Transport {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let Self { http, patience } = self.clone();
+        let Self { http, clock, patience } = self.clone();
         HttpConnectorFuture::new(async move {
-            let sent = send(&http, request);
+            let sent = send(&http, &clock, request);
             let answer = match patience {
                 Some(patience) => tokio::time::timeout(patience, sent)
                     .await
@@ -52,7 +87,7 @@ impl HttpConnector for Transport {
     }
 }
 
-async fn send(http: &Http, request: HttpRequest) -> Result<HttpResponse> {
+async fn send(http: &Http, clock: &Clock, request: HttpRequest) -> Result<HttpResponse> {
     let unfit = |e: Box<dyn std::error::Error + Send + Sync>| {
         Error::new(Kind::Internal, "a request can't be put into words").with_source(e)
     };
@@ -69,8 +104,12 @@ async fn send(http: &Http, request: HttpRequest) -> Result<HttpResponse> {
         return Err(Error::new(Kind::Unsupported, what));
     }
     keep_private(&request)?;
+    let elsewhere = is_beside(request.url());
     let response = http.send(request).await?;
     let (status, headers) = (response.status(), response.headers().clone());
+    if !elsewhere {
+        clock.set(&headers);
+    }
     let body = Body::wrap_stream(http.pieces(response).fuse());
     let mut answer = http::Response::new(SdkBody::from_body_1_x(body));
     *answer.status_mut() = status;
