@@ -509,7 +509,7 @@ async fn publishing_minds_what_was_expected(harness: Harness) {
     if !store.capabilities().write {
         return;
     }
-    let two = Bytes::from_static(b"{\"schemaVersion\":2,\"manifests\":[]}");
+    let two = Bytes::from_static(b"{\"schemaVersion\":2, \"manifests\":[]}");
     let before = reference(store, "tag").await.unwrap();
     let version = before.version.clone().unwrap();
     fails(store.publish("tag", &two, &[], Expected::Absent).await, Kind::Stale);
