@@ -83,7 +83,8 @@ where
             .into_iter()
             .enumerate()
             .map(|(actor, work)| {
-                let seen = Arc::new(Stepped { store: store.clone(), gate: gate.clone(), actor });
+                let hook = Arc::new(Turns { gate: gate.clone(), actor });
+                let seen = Arc::new(Hooked { store: store.clone(), hook });
                 let gate = gate.clone();
                 tokio::spawn(async move {
                     work(seen).await;
@@ -124,20 +125,54 @@ where
     }
 }
 
-struct Stepped {
-    store: Arc<Memory>,
+/// Comes in before and after each call to a store.
+#[async_trait]
+pub trait Hook: Send + Sync {
+    /// An error is given in the call's stead.
+    async fn before(&self, call: &'static str) -> Result<()>;
+
+    /// An error is given though the call was done.
+    async fn after(&self, _call: &'static str) -> Result<()> {
+        Ok(())
+    }
+}
+
+struct Turns {
     gate: Arc<Gate>,
     actor: usize,
 }
 
-impl Stepped {
-    async fn step(&self) {
-        self.gate.pass(self.actor).await;
+/// Calls that nobody else sees or is seen by: notes are read under a hold only, and documents do not change.
+const OWN: &[&str] =
+    &["open", "promise", "written_since", "hidden", "discard", "note", "notes", "read_note", "drop_note"];
+
+#[async_trait]
+impl Hook for Turns {
+    async fn before(&self, call: &'static str) -> Result<()> {
+        if !OWN.contains(&call) {
+            self.gate.pass(self.actor).await;
+        }
+        Ok(())
+    }
+}
+
+/// A store in memory, with a hook in every call.
+pub struct Hooked {
+    pub store: Arc<Memory>,
+    pub hook: Arc<dyn Hook>,
+}
+
+impl Hooked {
+    async fn call<T>(&self, name: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.hook.before(name).await?;
+        let done = work.await?;
+        self.hook.after(name).await?;
+        Ok(done)
     }
 }
 
 #[async_trait]
-impl Store for Stepped {
+impl Store for Hooked {
     fn location(&self) -> &Location {
         self.store.location()
     }
@@ -155,8 +190,7 @@ impl Store for Stepped {
     }
 
     async fn references(&self) -> Result<References> {
-        self.step().await;
-        self.store.references().await
+        self.call("references", self.store.references()).await
     }
 
     async fn blobs(
@@ -165,45 +199,44 @@ impl Store for Stepped {
         opaque: &Arc<Opaque>,
         batches: mpsc::Sender<Vec<BlobEntry>>,
     ) -> Result<Listing> {
-        self.step().await;
-        self.store.blobs(progress, opaque, batches).await
+        self.call("blobs", self.store.blobs(progress, opaque, batches)).await
     }
 
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
-        self.step().await;
-        self.store.stat(digest).await
+        self.call("stat", self.store.stat(digest)).await
     }
 
     async fn open(&self, digest: &Digest) -> Result<BlobReader> {
-        self.store.open(digest).await
+        self.call("open", self.store.open(digest)).await
     }
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
-        self.step().await;
-        self.store.put(digest, body).await
+        self.call("put", self.store.put(digest, body)).await
     }
 
     async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
-        self.step().await;
-        self.store.publish(name, document, needs, expected).await
+        self.call("publish", self.store.publish(name, document, needs, expected)).await
     }
 
     async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
-        self.step().await;
-        self.store.remove(references).await
+        let mut results = Vec::new();
+        for one in references {
+            let work = async { self.store.remove(std::slice::from_ref(one)).await.remove(0) };
+            results.push(self.call("remove", work).await);
+        }
+        results
     }
 
     async fn promise(&self) -> Result<Promise> {
-        self.store.promise().await
+        self.call("promise", self.store.promise()).await
     }
 
     async fn written_since(&self, targets: &[Target], since: Timestamp) -> Result<HashSet<Digest>> {
-        self.store.written_since(targets, since).await
+        self.call("written_since", self.store.written_since(targets, since)).await
     }
 
     async fn hold(&self, run: &RunId) -> Result<Hold> {
-        self.step().await;
-        self.store.hold(run).await
+        self.call("hold", self.store.hold(run)).await
     }
 
     async fn hide(
@@ -215,48 +248,57 @@ impl Store for Stepped {
     ) -> Vec<Result<()>> {
         // Blob by blob, as real places do it.
         let mut results = Vec::new();
-        for target in targets {
-            self.step().await;
-            results.extend(self.store.hide(run, std::slice::from_ref(target), grace, progress).await);
+        for one in targets {
+            let work = async { self.store.hide(run, std::slice::from_ref(one), grace, progress).await.remove(0) };
+            results.push(self.call("hide", work).await);
         }
         results
     }
 
     async fn hidden(&self, run: &RunId, targets: &[Target]) -> Result<Vec<Target>> {
-        self.store.hidden(run, targets).await
+        self.call("hidden", self.store.hidden(run, targets)).await
     }
 
     async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
         let mut results = Vec::new();
-        for target in targets {
-            self.step().await;
-            results.extend(self.store.restore(run, std::slice::from_ref(target), progress).await);
+        for one in targets {
+            let work = async { self.store.restore(run, std::slice::from_ref(one), progress).await.remove(0) };
+            results.push(self.call("restore", work).await);
         }
         results
     }
 
     async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
-        self.step().await;
-        self.store.purge(run, targets, progress).await
+        let mut results = Vec::new();
+        for one in targets {
+            let work = async { self.store.purge(run, std::slice::from_ref(one), progress).await.remove(0) };
+            results.push(self.call("purge", work).await);
+        }
+        results
     }
 
     async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
-        self.store.discard(ids, progress).await
+        let mut results = Vec::new();
+        for one in ids {
+            let work = async { self.store.discard(std::slice::from_ref(one), progress).await.remove(0) };
+            results.push(self.call("discard", work).await);
+        }
+        results
     }
 
     async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.store.note(key, bytes).await
+        self.call("note", self.store.note(key, bytes)).await
     }
 
     async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
-        self.store.notes(prefix).await
+        self.call("notes", self.store.notes(prefix)).await
     }
 
     async fn read_note(&self, key: &str) -> Result<Bytes> {
-        self.store.read_note(key).await
+        self.call("read_note", self.store.read_note(key)).await
     }
 
     async fn drop_note(&self, key: &str) -> Result<()> {
-        self.store.drop_note(key).await
+        self.call("drop_note", self.store.drop_note(key)).await
     }
 }

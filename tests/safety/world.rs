@@ -33,9 +33,14 @@ impl Version {
         let layers: Vec<Bytes> = layers.iter().map(|layer| Bytes::from(format!("layer {layer}"))).collect();
         let digests: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
         let entry = |(at, digest): (usize, &Digest)| json!({"blob": digest, "parent": at as i64 - 1});
+        // Each step has a result, and builds on the one before.
+        let record = |at: usize| {
+            let inputs = at.checked_sub(1).map(|below| json!([[{"link": below}]])).unwrap_or_default();
+            json!({"digest": Digest::of(format!("step {at}").as_bytes()), "layers": [{"layer": at}], "inputs": inputs})
+        };
         let config = json!({
             "layers": digests.iter().enumerate().map(entry).collect::<Vec<_>>(),
-            "records": [{"digest": Digest::of(b"step"), "layers": [{"layer": digests.len() - 1}]}],
+            "records": (0..digests.len()).map(record).collect::<Vec<_>>(),
         });
         let config = Bytes::from(config.to_string());
         let layer = |(digest, layer): (&Digest, &Bytes)| json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": layer.len()});
