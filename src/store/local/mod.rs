@@ -1,30 +1,59 @@
-//! `type=local`: an OCI image layout in a folder, as BuildKit's local exporter writes it. Reads only: nothing here
-//! creates, locks or touches a file, so looking at a cache can never disturb a build that writes to it.
+//! `type=local`: an OCI image layout in a folder, as BuildKit's local exporter writes it.
+//!
+//! Reading creates, locks and touches no file, so looking at a cache can never disturb a build that writes to it. What changes
+//! a cache is in files of its own: blobs are hidden and brought back (`attic.rs`), stored (`write.rs`), `index.json` is edited
+//! beside builds that edit it, too (`index_edit.rs`), uploads that never finished are given up (`leftovers.rs`), and what we
+//! need for that is in `.cachedeck/` (`area.rs`, `notes.rs`). All of it names single files in open folders, never paths.
 
+mod area;
+mod attic;
+mod calls;
+#[cfg(test)]
+mod faults;
+mod index_edit;
+mod index_json;
+mod leftovers;
+mod notes;
+mod reviews;
 mod scan;
+#[cfg(test)]
+mod tests;
+mod write;
 
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Measured, Opaque, Reference, References, Store};
+use super::{
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Measured, Opaque, Reference, References, Store,
+};
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::{self, IndexEntry, IndexJson};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::location::Location;
+use crate::model::plan::{Promise, RunId, Target, Undo};
 use crate::progress::Progress;
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use reviews::Reviews;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::Digest as _;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The longest `index.json` that is read; a tag takes some 300 bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
+
+/// Blobs younger than that stay: a build may be about to name them.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Longer than any export takes.
+const SETTLE: SignedDuration = SignedDuration::from_hours(6);
 
 /// Never follow a link that the folder's owner did not mean, never wait for a pipe's other end.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
@@ -32,20 +61,21 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLO
 /// Opens the folder that `location` names.
 pub(super) fn open(location: &Location) -> Result<Arc<dyn Store>> {
     let folder = Folder::open(location.local()?.dir.into())?;
-    Ok(Arc::new(Local { location: location.clone(), folder: Arc::new(folder) }))
+    Ok(Arc::new(Local { location: location.clone(), folder: Arc::new(folder), reviews: Arc::default() }))
 }
 
 struct Local {
     location: Location,
     folder: Arc<Folder>,
+    reviews: Arc<Reviews>,
 }
 
 /// An open layout. Everything is reached from these descriptors, so a folder swapped in its place is not mixed in.
 struct Folder {
     path: PathBuf,
     root: OwnedFd,
-    /// `blobs/sha256`, if there is one.
-    blobs: Option<OwnedFd>,
+    /// `blobs/sha256`, once there is one.
+    blobs: OnceLock<OwnedFd>,
 }
 
 impl Folder {
@@ -62,18 +92,27 @@ impl Folder {
             }
             other => failed(format!("opening folder {shown}"), other),
         })?;
-        let blobs = match folder_at(&root, "blobs")? {
-            Some(blobs) => folder_at(&blobs, "sha256")?,
-            None => None,
-        };
-        if blobs.is_none() && sys::statat(&root, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        let folder = Self { path, root, blobs: OnceLock::new() };
+        let has_index = || sys::statat(&folder.root, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if folder.blobs()?.is_none() && !has_index() {
             return Err(Error::new(
                 Kind::NotFound,
                 format!("not a build cache: {shown} has no index.json and no blobs"),
             )
             .with_hint("give the folder that `--cache-to type=local,dest=DIR` writes"));
         }
-        Ok(Self { path, root, blobs })
+        Ok(folder)
+    }
+
+    /// `blobs/sha256`; `None` if it is not there yet.
+    fn blobs(&self) -> Result<Option<&OwnedFd>> {
+        if self.blobs.get().is_none()
+            && let Some(blobs) = folder_at(&self.root, "blobs")?
+            && let Some(blobs) = folder_at(&blobs, "sha256")?
+        {
+            let _ = self.blobs.set(blobs);
+        }
+        Ok(self.blobs.get())
     }
 
     /// Size and times of a regular file in `at`; anything else is [`Kind::Corrupt`].
@@ -111,7 +150,7 @@ impl Folder {
     /// Does `work` on a blob's file, by folder and name.
     fn at_blob<T>(&self, digest: &Digest, work: impl FnOnce(&OwnedFd, &str) -> Result<T>) -> Result<T> {
         let absent = || Error::not_found(format!("no blob {digest} in {}", self.path.display()));
-        let blobs = self.blobs.as_ref().ok_or_else(absent)?;
+        let blobs = self.blobs()?.ok_or_else(absent)?;
         work(blobs, &digest.hex()).map_err(|e| if e.kind() == Kind::NotFound { absent() } else { e })
     }
 
@@ -211,6 +250,24 @@ fn modified(stat: &Stat) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(stat.st_mtime as i64, i32::try_from(stat.st_mtime_nsec).unwrap_or(0)).ok()
 }
 
+impl Local {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Folder) -> Result<T> + Send + 'static) -> Result<T> {
+        let folder = self.folder.clone();
+        blocking(move || work(&folder)).await
+    }
+
+    /// Work on many things that tells of each how it went.
+    async fn each<I: Clone + Send + Sync + 'static>(
+        &self,
+        things: &[I],
+        work: impl FnOnce(&Folder, &[I]) -> Vec<Result<()>> + Send + 'static,
+    ) -> Vec<Result<()>> {
+        let own = things.to_vec();
+        let done = self.blocking(move |folder| Ok(work(folder, &own))).await;
+        done.unwrap_or_else(|error| attic::all(things, &error))
+    }
+}
+
 #[async_trait]
 impl Store for Local {
     fn location(&self) -> &Location {
@@ -223,11 +280,11 @@ impl Store for Local {
             find_dangling: true,
             read_blobs: true,
             bare_configs: false,
-            write: false,
-            remove: false,
-            hide: false,
-            discard: false,
-            notes: false,
+            write: true,
+            remove: true,
+            hide: true,
+            discard: true,
+            notes: true,
             usage: false,
             frees: Frees::Exactly,
         }
@@ -314,6 +371,113 @@ impl Store for Local {
             Ok(batch.iter().map(|digest| folder.measure(digest, &mut buffer, &progress)).collect())
         });
         measured.await.unwrap_or_else(|_| digests.iter().map(|_| Err(Error::cancelled())).collect())
+    }
+
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        write::put(&self.folder, *digest, body).await
+    }
+
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        if name.is_empty() {
+            return Err(Error::invalid("a version can't be named by nothing").with_hint("give it a name"));
+        }
+        let (folder, needs) = (self.folder.clone(), needs.to_vec());
+        let (tag, bytes) = (name.to_owned(), document.clone());
+        let replaced = self.blocking(move |_| folder.publish(&tag, &bytes, &needs, &expected)).await?;
+        self.reviews.add(&self.folder, replaced).await?;
+        let digest = Digest::of(document);
+        Ok(Reference {
+            name: name.to_owned(),
+            digest: Some(digest),
+            size: Some(document.len() as u64),
+            modified: None,
+            version: Some(digest.to_string()),
+        })
+    }
+
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        let names = references.to_vec();
+        let removed = match self.blocking(move |folder| folder.unname(&names)).await {
+            Ok((removed, replaced)) => self.reviews.add(&self.folder, replaced).await.map(|()| removed),
+            Err(error) => Err(error),
+        };
+        removed.unwrap_or_else(|error| attic::all(references, &error))
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        let mut caveats =
+            vec!["an export that takes longer than the settling time may count on a blob that was freed".to_owned()];
+        let folder = self.folder.clone();
+        caveats.extend(blocking(move || Ok(folder.far_away())).await?);
+        Ok(Promise { grace: GRACE, settle: SETTLE, undo: Undo::UntilFreed, exact: true, caveats })
+    }
+
+    async fn written_since(&self, targets: &[Target], since: Timestamp) -> Result<HashSet<Digest>> {
+        let targets = targets.to_vec();
+        self.blocking(move |folder| folder.written_since(&targets, since)).await
+    }
+
+    async fn hold(&self, run: &RunId) -> Result<Hold> {
+        let run = run.clone();
+        let lock = self.blocking(move |folder| folder.hold(&run)).await?;
+        Ok(Hold::new(self.reviews.during(lock)))
+    }
+
+    async fn release(&self, hold: Hold) -> Result<()> {
+        let reviewed = self.reviews.finish().await;
+        drop(hold);
+        reviewed
+    }
+
+    async fn hide(
+        &self,
+        run: &RunId,
+        targets: &[Target],
+        grace: SignedDuration,
+        progress: &Progress,
+    ) -> Vec<Result<()>> {
+        let (run, progress) = (run.clone(), progress.clone());
+        self.each(targets, move |folder, targets| folder.hide(&run, targets, grace, &progress)).await
+    }
+
+    async fn hidden(&self, run: &RunId, _targets: &[Target]) -> Result<Vec<Target>> {
+        let run = run.clone();
+        self.blocking(move |folder| folder.hidden(&run)).await
+    }
+
+    async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        let (run, progress) = (run.clone(), progress.clone());
+        self.each(targets, move |folder, targets| folder.restore(&run, targets, &progress)).await
+    }
+
+    async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        let (run, progress) = (run.clone(), progress.clone());
+        self.each(targets, move |folder, targets| folder.purge(&run, targets, &progress)).await
+    }
+
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        let progress = progress.clone();
+        self.each(ids, move |folder, ids| folder.discard(ids, &progress)).await
+    }
+
+    async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.note(&key, &bytes)).await
+    }
+
+    async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
+        let prefix = prefix.to_owned();
+        self.blocking(move |folder| folder.note_keys(&prefix)).await
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Bytes> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.read_note(&key)).await
+    }
+
+    async fn drop_note(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.blocking(move |folder| folder.drop_note(&key)).await
     }
 }
 

@@ -68,7 +68,7 @@ struct Names {
 fn names(folder: &Folder) -> Result<Names> {
     let mut names = Names { digests: Vec::new(), listing: Listing { complete: true, ..Listing::default() } };
     let findings = &mut names.listing.findings;
-    if let Some(blobs) = &folder.blobs {
+    if let Some(blobs) = folder.blobs()? {
         for (name, kind) in entries(blobs, "blobs/sha256")? {
             match (Digest::from_hex(&name), kind) {
                 (Ok(digest), FileType::RegularFile) => names.digests.push(digest),
@@ -101,7 +101,7 @@ fn names(folder: &Folder) -> Result<Names> {
 }
 
 /// Names and file types in a folder. Types that the file system does not tell are asked for.
-fn entries(folder: &OwnedFd, shown: &str) -> Result<Vec<(String, FileType)>> {
+pub(super) fn entries(folder: &OwnedFd, shown: &str) -> Result<Vec<(String, FileType)>> {
     let what = || format!("listing {shown}");
     let mut entries = Vec::new();
     for entry in Dir::read_from(folder).map_err(|e| failed(what(), e))? {
@@ -164,7 +164,7 @@ struct Worker {
 
 impl Worker {
     fn run(&self, batches: &mpsc::Sender<Vec<BlobEntry>>) -> Result<Vec<Finding>> {
-        let Some(blobs) = &self.folder.blobs else { return Ok(Vec::new()) };
+        let Some(blobs) = self.folder.blobs()? else { return Ok(Vec::new()) };
         let mut findings = Vec::new();
         loop {
             self.progress.check()?;
