@@ -13,11 +13,12 @@ use crate::model::units;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio_util::io::StreamReader;
 
@@ -52,6 +53,35 @@ pub enum Repeat {
     Safe,
     /// It must not be.
     Never,
+}
+
+/// A server's clock, as its last answer told it.
+#[derive(Debug)]
+pub struct Clock(AtomicI64);
+
+/// Nothing was told yet.
+const UNTOLD: i64 = i64::MIN;
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self(AtomicI64::new(UNTOLD))
+    }
+}
+
+impl Clock {
+    /// The server's time, which may be up to a second further; `None` where it never told.
+    pub fn now(&self) -> Option<Timestamp> {
+        let ahead = Some(self.0.load(Relaxed)).filter(|ahead| *ahead != UNTOLD)?;
+        Timestamp::now().checked_add(SignedDuration::from_millis(ahead)).ok()
+    }
+
+    /// Takes note of an answer's `Date`.
+    pub fn set(&self, date: Option<&str>) {
+        if let Some(date) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let ahead = date.timestamp().duration_since(Timestamp::now()).as_millis();
+            self.0.store(i64::try_from(ahead).unwrap_or(UNTOLD), Relaxed);
+        }
+    }
 }
 
 impl Http {

@@ -1,12 +1,106 @@
-//! Where s3 and azblob keep what: one object a cache config, under its name, and one a blob, under its digest.
+//! Where s3 and azblob keep what: one object a cache config, under its name, and one a blob, under its digest. Also what
+//! changing either has in common.
 
+use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::location::Location;
-use crate::model::plan::RunId;
+use crate::model::plan::{RunId, Target};
+use crate::store::http::Clock;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// The folder that is ours, after the prefix.
 const OWN: &str = ".cachedeck/";
+
+/// How long a lease holds that nobody renews.
+pub const LEASE: SignedDuration = SignedDuration::from_mins(15);
+/// How often it is renewed.
+pub const RENEWED: Duration = Duration::from_secs(4 * 60);
+
+/// What the object says that keeps two cachedecks from changing one place at a time.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Who changes the place.
+    pub run: RunId,
+    /// Until when, by the server's clock, unless it is renewed.
+    pub until: Timestamp,
+}
+
+impl Lease {
+    /// The bytes of the object.
+    pub fn write(&self) -> Result<Bytes> {
+        let words = serde_json::to_vec(self).map(Bytes::from);
+        words.map_err(|e| Error::new(Kind::Internal, "a lease can't be put into words").with_source(e))
+    }
+
+    /// Reads them; `key` is for the error.
+    pub fn read(key: &str, bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map_err(|e| {
+            let what = format!("{key} is no lease of cachedeck's");
+            Error::corrupt(what).with_source(e).with_hint("delete that object if no cachedeck is changing the place")
+        })
+    }
+
+    /// The error for whoever wants it meanwhile.
+    pub fn busy(&self) -> Error {
+        let what = format!("run {} is changing the place", self.run);
+        Error::new(Kind::Busy, what).with_hint("try again once it is done")
+    }
+}
+
+/// The error for a lease that somebody else was quicker to take.
+pub fn beaten() -> Error {
+    Error::new(Kind::Busy, "another cachedeck is about to change the place").with_hint("try again later")
+}
+
+/// Whether a change may go on. [`Kind::Busy`] once the lease was taken over by somebody else.
+pub fn holds(lost: &AtomicBool) -> Result<()> {
+    if !lost.load(Relaxed) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Busy, "another cachedeck has taken over the place meanwhile")
+        .with_hint("what is hidden stays hidden; look again, then retry"))
+}
+
+/// Whether a blob that has `size` and was written at `modified` still is what was seen, and old enough by the server's clock.
+/// [`Kind::Stale`] if not.
+pub fn as_seen(
+    target: &Target,
+    (size, modified): (u64, Option<Timestamp>),
+    grace: SignedDuration,
+    clock: &Clock,
+) -> Result<()> {
+    // Lists tell fractions of seconds where heads do not.
+    let same = target.modified.zip(modified).is_some_and(|(was, is)| was.as_second() == is.as_second());
+    let old = grace <= SignedDuration::ZERO
+        || modified.zip(clock.now()).is_some_and(|(modified, now)| now.duration_since(modified) >= grace);
+    let why = match () {
+        () if size != target.bytes || !same => "it has changed since it was looked at",
+        () if !old => "a build may be about to use it, as young as it is",
+        () => return Ok(()),
+    };
+    Err(Error::new(Kind::Stale, format!("blob {}: {why}", target.digest)).with_hint("look again, then retry"))
+}
+
+/// The same error, for each of many that fail together.
+pub fn again(error: &Error) -> Error {
+    let again = Error::new(error.kind(), error.to_string());
+    match error.hint() {
+        Some(hint) => again.with_hint(hint),
+        None => again,
+    }
+}
+
+/// A word that no other cachedeck uses for an object of its own; sorts by time.
+pub fn fresh() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let (nanoseconds, process) = (Timestamp::now().as_nanosecond(), std::process::id());
+    format!("{nanoseconds:020}-{process}-{}", COUNT.fetch_add(1, Relaxed))
+}
 
 /// The beginnings of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]

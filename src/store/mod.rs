@@ -22,6 +22,7 @@ pub mod memory;
 mod registry;
 mod remembered;
 mod s3;
+mod siblings;
 
 #[cfg(doc)]
 use crate::error::Kind;

@@ -6,13 +6,13 @@ use super::S3;
 use super::batch::{self, Doomed};
 use super::classify::changing;
 use super::conditions::Conditions;
-use super::hide::{IN_FLIGHT, as_seen};
-use super::lease;
+use super::hide::IN_FLIGHT;
 use super::{own, time};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
+use crate::store::keyed::{again, as_seen, holds};
 use aws_sdk_s3::types::MetadataDirective;
 use futures::StreamExt as _;
 use jiff::SignedDuration;
@@ -31,10 +31,10 @@ pub async fn hide(
 ) -> Vec<Result<()>> {
     let conditions = match s3.conditions().await {
         Ok(conditions) => conditions,
-        Err(error) => return targets.iter().map(|_| Err(super::markers::again(&error))).collect(),
+        Err(error) => return targets.iter().map(|_| Err(again(&error))).collect(),
     };
     let hide = |target: Target| async move {
-        lease::check(&s3.lost)?;
+        holds(&s3.lost)?;
         progress.check()?;
         one(s3, run, &target, grace, conditions).await?;
         progress.add(1, target.bytes);
@@ -50,7 +50,7 @@ async fn one(s3: &S3, run: &RunId, target: &Target, grace: SignedDuration, condi
     let look = async || -> Result<(Option<aws_sdk_s3::primitives::DateTime>, Option<String>)> {
         let head = s3.head(&key).await.map_err(|e| e.context(&what))?;
         let size = head.content_length().and_then(|size| size.try_into().ok()).unwrap_or_default();
-        as_seen(s3, target, size, head.last_modified().and_then(time), grace)?;
+        as_seen(target, (size, head.last_modified().and_then(time)), grace, &s3.clock)?;
         Ok((head.last_modified().copied(), head.e_tag().map(str::to_owned)))
     };
     let (modified, tag) = look().await?;
@@ -149,8 +149,8 @@ async fn back(s3: &S3, run: &RunId, digest: &Digest) -> Result<()> {
 
 /// Frees copies, for good.
 pub async fn purge(s3: &S3, run: &RunId, digests: &[Digest], progress: &Progress) -> Vec<Result<()>> {
-    if let Err(lost) = lease::check(&s3.lost) {
-        return digests.iter().map(|_| Err(super::markers::again(&lost))).collect();
+    if let Err(lost) = holds(&s3.lost) {
+        return digests.iter().map(|_| Err(again(&lost))).collect();
     }
     let trash = s3.settings.layout.trash(run);
     let doomed: Vec<Doomed> = digests.iter().map(|digest| Doomed::object(&format!("{trash}{digest}"))).collect();

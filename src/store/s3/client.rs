@@ -1,9 +1,9 @@
 //! The SDK's client for one bucket, set up at the first request: profiles are read then, and credentials looked for.
 
 use super::settings::Settings;
-use super::transport::{Clock, Transport};
+use super::transport::Transport;
 use crate::error::Result;
-use crate::store::http::Http;
+use crate::store::http::{Clock, Http};
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;

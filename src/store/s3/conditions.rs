@@ -5,6 +5,7 @@ use super::S3;
 use super::classify::{changing, classify};
 use super::own;
 use crate::error::{Error, Kind, Result};
+use crate::store::keyed::fresh;
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::BucketVersioningStatus;
 
@@ -52,7 +53,7 @@ pub async fn versioning(s3: &S3) -> Result<Versioning> {
 
 /// Tries out the conditions, on objects below `.cachedeck/probe/`.
 pub async fn probe(s3: &S3) -> Result<Conditions> {
-    let key = format!("{}probe/{}", s3.settings.layout.own, super::fresh());
+    let key = format!("{}probe/{}", s3.settings.layout.own, fresh());
     let tried = async {
         Ok(Conditions { time: minds(s3, &key, Condition::Time).await?, tag: minds(s3, &key, Condition::Tag).await? })
     };

@@ -2,10 +2,11 @@
 
 use super::S3;
 use super::settings::Settings;
-use super::{blobs, classify, lease, time, write};
+use super::{blobs, classify, time, write};
 use crate::error::{Error, Kind, Result};
 use crate::model::text;
 use crate::progress::Progress;
+use crate::store::keyed::holds;
 use aws_sdk_s3::types::MultipartUpload;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +26,7 @@ pub fn name(settings: &Settings, key: &str, id: &str) -> String {
 /// Gives uploads up; see [`crate::store::Store::discard`].
 pub async fn uploads(s3: &S3, names: &[String], progress: &Progress) -> Vec<Result<()>> {
     let discard = |name: String| async move {
-        lease::check(&s3.lost)?;
+        holds(&s3.lost)?;
         progress.check()?;
         upload(s3, &name).await?;
         progress.add(1, 0);

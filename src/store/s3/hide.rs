@@ -4,13 +4,14 @@
 use super::S3;
 use super::conditions::{self, Conditions, Versioning};
 use super::{attic, markers};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{Promise, RunId, Target, Undo};
 use crate::model::units;
 use crate::progress::Progress;
+use crate::store::keyed::again;
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::HashSet;
 
 /// Requests at a time.
@@ -40,21 +41,7 @@ pub async fn hide(
 }
 
 fn all(targets: &[Target], error: &Error) -> Vec<Result<()>> {
-    targets.iter().map(|_| Err(markers::again(error))).collect()
-}
-
-/// Whether a blob still is what was seen, and old enough by the server's own clock. [`Kind::Stale`] if not.
-pub fn as_seen(s3: &S3, target: &Target, size: u64, modified: Option<Timestamp>, grace: SignedDuration) -> Result<()> {
-    // Lists tell fractions of seconds where heads do not.
-    let same = target.modified.zip(modified).is_some_and(|(was, is)| was.as_second() == is.as_second());
-    let old = grace <= SignedDuration::ZERO
-        || modified.zip(s3.clock.now()).is_some_and(|(modified, now)| now.duration_since(modified) >= grace);
-    let why = match () {
-        () if size != target.bytes || !same => "it has changed since it was looked at",
-        () if !old => "a build may be about to use it, as young as it is",
-        () => return Ok(()),
-    };
-    Err(Error::new(Kind::Stale, format!("{}: {why}", s3.blob(&target.digest))).with_hint("look again, then retry"))
+    targets.iter().map(|_| Err(again(error))).collect()
 }
 
 /// What `run` hid and neither brought back nor freed.

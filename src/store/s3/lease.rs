@@ -8,42 +8,29 @@ use super::{bare, broken};
 use crate::error::{Error, Kind, Result};
 use crate::model::plan::RunId;
 use crate::progress::Progress;
+use crate::store::keyed::{LEASE, Lease, RENEWED, beaten};
 use aws_sdk_s3::primitives::ByteStream;
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use jiff::Timestamp;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-/// How long a lease holds that nobody renews.
-const LASTS: SignedDuration = SignedDuration::from_mins(15);
-/// How often it is renewed.
-const RENEWED: Duration = Duration::from_secs(4 * 60);
-
-/// What the object says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Words {
-    run: RunId,
-    until: Timestamp,
-}
-
 /// A lease that is held.
-pub struct Lease {
+pub struct Held {
     s3: S3,
-    held: Arc<Mutex<Held>>,
+    written: Arc<Mutex<Written>>,
     renewal: JoinHandle<()>,
 }
 
-impl Drop for Lease {
+impl Drop for Held {
     fn drop(&mut self) {
         self.renewal.abort();
     }
 }
 
 /// The object as we last wrote it, and the versions that we wrote, where the bucket keeps any.
-struct Held {
+struct Written {
     tag: String,
     versions: Vec<String>,
 }
@@ -53,39 +40,39 @@ fn key(s3: &S3) -> String {
 }
 
 /// Takes the lease, or that of somebody who did not renew it. [`Kind::Busy`] while somebody else holds it.
-pub async fn take(s3: &S3, run: &RunId) -> Result<Lease> {
+pub async fn take(s3: &S3, run: &RunId) -> Result<Held> {
     let found = found(s3).await?;
     let expired = match &found {
         None => None,
         // The server's clock: this machine's may be off.
         Some((words, tag)) if words.until < now(s3) => Some(tag.clone()),
-        Some((words, _)) => return Err(busy(&words.run)),
+        Some((words, _)) => return Err(words.busy()),
     };
-    let mut held = Held { tag: String::new(), versions: Vec::new() };
-    match write(s3, run, expired, &mut held).await {
+    let mut written = Written { tag: String::new(), versions: Vec::new() };
+    match write(s3, run, expired, &mut written).await {
         Ok(()) => {}
-        Err(error) if error.kind() == Kind::Stale => return Err(beaten(s3).await),
+        Err(error) if error.kind() == Kind::Stale => return Err(holder(s3).await),
         Err(error) => return Err(error),
     }
     // A server that minds no conditions lets the last of two win.
     match self::found(s3).await? {
         Some((words, _)) if words.run == *run => {}
-        _ => return Err(beaten(s3).await),
+        _ => return Err(holder(s3).await),
     }
     s3.lost.store(false, Relaxed);
-    let held = Arc::new(Mutex::new(held));
-    let renewal = tokio::spawn(renew(s3.clone(), run.clone(), held.clone()));
-    Ok(Lease { s3: s3.clone(), held, renewal })
+    let written = Arc::new(Mutex::new(written));
+    let renewal = tokio::spawn(renew(s3.clone(), run.clone(), written.clone()));
+    Ok(Held { s3: s3.clone(), written, renewal })
 }
 
 /// Gives the lease up, if it still is ours.
-pub async fn give_up(lease: Lease) -> Result<()> {
-    lease.renewal.abort();
-    let held = lease.held.lock().await;
-    let s3 = &lease.s3;
-    let ours = found(s3).await?.is_some_and(|(_, tag)| bare(&tag) == bare(&held.tag));
-    if !held.versions.is_empty() {
-        let own: Vec<Doomed> = held.versions.iter().map(|id| Doomed::version(&key(s3), id)).collect();
+pub async fn give_up(held: Held) -> Result<()> {
+    held.renewal.abort();
+    let written = held.written.lock().await;
+    let s3 = &held.s3;
+    let ours = found(s3).await?.is_some_and(|(_, tag)| bare(&tag) == bare(&written.tag));
+    if !written.versions.is_empty() {
+        let own: Vec<Doomed> = written.versions.iter().map(|id| Doomed::version(&key(s3), id)).collect();
         return batch::delete(s3, &own, &Progress::new()).await.into_iter().collect();
     }
     if ours {
@@ -95,12 +82,12 @@ pub async fn give_up(lease: Lease) -> Result<()> {
     Ok(())
 }
 
-async fn renew(s3: S3, run: RunId, held: Arc<Mutex<Held>>) {
+async fn renew(s3: S3, run: RunId, written: Arc<Mutex<Written>>) {
     loop {
         tokio::time::sleep(RENEWED).await;
-        let mut held = held.lock().await;
-        let tag = Some(held.tag.clone());
-        match write(&s3, &run, tag, &mut held).await {
+        let mut written = written.lock().await;
+        let tag = Some(written.tag.clone());
+        match write(&s3, &run, tag, &mut written).await {
             Ok(()) => {}
             // The next time may do; three of them fit into a lease.
             Err(error) if error.kind() == Kind::Unavailable => tracing::info!(%error, "the lease was not renewed"),
@@ -113,19 +100,9 @@ async fn renew(s3: S3, run: RunId, held: Arc<Mutex<Held>>) {
     }
 }
 
-/// Whether a change may go on. [`Kind::Busy`] once the lease was taken over by somebody else.
-pub fn check(lost: &AtomicBool) -> Result<()> {
-    if !lost.load(Relaxed) {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Busy, "another cachedeck has taken over the bucket meanwhile")
-        .with_hint("what is hidden stays hidden; look again, then retry"))
-}
-
-async fn write(s3: &S3, run: &RunId, instead_of: Option<String>, held: &mut Held) -> Result<()> {
-    let until = now(s3).checked_add(LASTS).unwrap_or(Timestamp::MAX);
-    let words = serde_json::to_vec(&Words { run: run.clone(), until });
-    let words = words.map_err(|e| Error::new(Kind::Internal, "a lease can't be put into words").with_source(e))?;
+async fn write(s3: &S3, run: &RunId, instead_of: Option<String>, written: &mut Written) -> Result<()> {
+    let until = now(s3).checked_add(LEASE).unwrap_or(Timestamp::MAX);
+    let words = Lease { run: run.clone(), until }.write()?;
     let request = s3.client().await?.put_object().bucket(&s3.settings.bucket).key(key(s3));
     let absent = instead_of.is_none().then(|| "*".to_owned());
     let replaces = instead_of.is_some();
@@ -135,13 +112,13 @@ async fn write(s3: &S3, run: &RunId, instead_of: Option<String>, held: &mut Held
         error if replaces && error.kind() == Kind::NotFound => Error::new(Kind::Stale, error.to_string()),
         error => error,
     })?;
-    held.tag = answer.e_tag().unwrap_or_default().to_owned();
-    held.versions.extend(answer.version_id().filter(|id| *id != "null").map(str::to_owned));
+    written.tag = answer.e_tag().unwrap_or_default().to_owned();
+    written.versions.extend(answer.version_id().filter(|id| *id != "null").map(str::to_owned));
     Ok(())
 }
 
 /// Who holds it, with the object's ETag.
-async fn found(s3: &S3) -> Result<Option<(Words, String)>> {
+async fn found(s3: &S3) -> Result<Option<(Lease, String)>> {
     let object = match s3.get(&what(s3), key(s3), None).await {
         Ok(object) => object,
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
@@ -149,22 +126,15 @@ async fn found(s3: &S3) -> Result<Option<(Words, String)>> {
     };
     let tag = object.e_tag().unwrap_or_default().to_owned();
     let bytes = object.body.collect().await.map_err(|e| broken(&what(s3), e.into()))?.into_bytes();
-    let words = serde_json::from_slice(&bytes).map_err(|e| {
-        let what = format!("{} in bucket {} is no lease of cachedeck's", key(s3), s3.settings.bucket);
-        Error::corrupt(what).with_source(e).with_hint("delete that object if no cachedeck is changing the bucket")
-    })?;
+    let words = Lease::read(&format!("{} in bucket {}", key(s3), s3.settings.bucket), &bytes)?;
     Ok(Some((words, tag)))
 }
 
-async fn beaten(s3: &S3) -> Error {
+async fn holder(s3: &S3) -> Error {
     match found(s3).await {
-        Ok(Some((words, _))) => busy(&words.run),
-        _ => Error::new(Kind::Busy, "another cachedeck is about to change the bucket").with_hint("try again later"),
+        Ok(Some((words, _))) => words.busy(),
+        _ => beaten(),
     }
-}
-
-fn busy(run: &RunId) -> Error {
-    Error::new(Kind::Busy, format!("run {run} is changing the bucket")).with_hint("try again once it is done")
 }
 
 fn what(s3: &S3) -> String {

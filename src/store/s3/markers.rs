@@ -7,14 +7,14 @@
 use super::S3;
 use super::batch::{self, Doomed};
 use super::classify::changing;
-use super::hide::{IN_FLIGHT, as_seen};
-use super::lease;
+use super::hide::IN_FLIGHT;
 use super::own;
 use super::versions::{self, Kept};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
+use crate::store::keyed::{again, as_seen, fresh, holds};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -106,16 +106,16 @@ async fn some(
     let fit = |target: &Target| {
         let gone = || Error::not_found(format!("no {}", s3.blob(&target.digest)));
         let current = kept.get(&target.digest).and_then(Kept::current).ok_or_else(gone)?;
-        as_seen(s3, target, current.size, current.modified, grace)?;
+        as_seen(target, (current.size, current.modified), grace, &s3.clock)?;
         Ok(Hidden { target: *target, version: current.id.clone(), marker: None })
     };
     let fit: Vec<Result<Hidden>> = targets.iter().map(fit).collect();
-    let record = format!("{}{}", folder(s3, run), super::fresh());
+    let record = format!("{}{}", folder(s3, run), fresh());
     let mut hidden: HashMap<Digest, Hidden> = fit.iter().flatten().map(|h| (h.target.digest, h.clone())).collect();
     write_down(s3, &record, hidden.values()).await?;
     let mark = |fit: std::result::Result<Hidden, Error>| async move {
         let mut hidden = fit?;
-        lease::check(&s3.lost)?;
+        holds(&s3.lost)?;
         progress.check()?;
         if stop.load(Relaxed) {
             return Err(no_marker(s3));
@@ -165,15 +165,6 @@ async fn mark(s3: &S3, hidden: &Hidden) -> Result<Option<String>> {
 fn no_marker(s3: &S3) -> Error {
     let what = format!("bucket {} keeps no versions any more: nothing more is hidden", s3.settings.bucket);
     Error::corrupt(what).with_hint("turn versioning on again, then retry")
-}
-
-/// The same error for another blob.
-pub fn again(error: &Error) -> Error {
-    let again = Error::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => again.with_hint(hint),
-        None => again,
-    }
 }
 
 /// Those of `records` that are hidden.
@@ -250,7 +241,7 @@ async fn change(
             let ids = going.iter().flat_map(|(versions, above)| if markers { above } else { versions });
             doomed.extend(ids.map(|id| (at, Doomed::version(&key, id))));
         }
-        if let Err(lost) = lease::check(&s3.lost) {
+        if let Err(lost) = holds(&s3.lost) {
             return hidden.iter().map(|_| Err(again(&lost))).collect();
         }
         let (places, doomed): (Vec<usize>, Vec<Doomed>) = doomed.into_iter().unzip();

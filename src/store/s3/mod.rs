@@ -22,6 +22,8 @@ mod transport;
 mod versions;
 mod write;
 
+use super::http::Clock;
+use super::siblings::look as look_beside;
 use super::{
     BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Opaque, Reference, References, Store,
 };
@@ -42,16 +44,15 @@ use classify::{broken, classify};
 use conditions::Conditions;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::BodyDataStream;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use pages::{Guard, plain, time};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use settings::Settings;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::io::StreamReader;
-use transport::Clock;
 
 /// What begins [`Reference::version`] where it names an older version of an object; otherwise it is an ETag, which begins
 /// with a quotation mark.
@@ -223,7 +224,7 @@ impl Store for S3 {
         batches: mpsc::Sender<Vec<BlobEntry>>,
     ) -> Result<Listing> {
         let mut listing = blobs::list(self.client().await?, &self.settings, progress, batches).await?;
-        let shared = siblings::look(self).await?;
+        let shared = look_beside(self, &self.settings.layout, &self.location).await?;
         listing.complete &= shared.is_empty();
         listing.findings.extend(shared);
         Ok(listing)
@@ -321,13 +322,6 @@ impl Store for S3 {
 
 /// What a header can hold of a key.
 const IN_HEADERS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// A word that no other cachedeck uses for an object of its own; sorts by time.
-fn fresh() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let (nanoseconds, process) = (Timestamp::now().as_nanosecond(), std::process::id());
-    format!("{nanoseconds:020}-{process}-{}", COUNT.fetch_add(1, Relaxed))
-}
 
 /// An ETag without what some servers leave out.
 fn bare(tag: &str) -> &str {

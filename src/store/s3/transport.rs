@@ -2,7 +2,7 @@
 //! again and how long to wait is not its business.
 
 use crate::error::{Error, Kind, Result};
-use crate::store::http::{Http, may_carry_credentials};
+use crate::store::http::{Clock, Http, may_carry_credentials};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -12,42 +12,10 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{DATE, HeaderMap};
+use reqwest::header::DATE;
 use reqwest::{Body, Request, Url};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
-
-/// The server's clock, as its last answer told it.
-#[derive(Debug)]
-pub struct Clock(AtomicI64);
-
-/// Nothing was told yet.
-const UNKNOWN: i64 = i64::MIN;
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self(AtomicI64::new(UNKNOWN))
-    }
-}
-
-impl Clock {
-    /// The server's time, as near as its whole seconds tell; `None` where it never told.
-    pub fn now(&self) -> Option<Timestamp> {
-        let ahead = Some(self.0.load(Relaxed)).filter(|ahead| *ahead != UNKNOWN)?;
-        Timestamp::now().checked_add(SignedDuration::from_millis(ahead)).ok()
-    }
-
-    fn set(&self, answer: &HeaderMap) {
-        let date = answer.get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        if let Some(date) = date {
-            let ahead = date.timestamp().duration_since(Timestamp::now()).as_millis();
-            self.0.store(i64::try_from(ahead).unwrap_or(UNKNOWN), Relaxed);
-        }
-    }
-}
 
 /// [`Http`] as the SDK wants it.
 #[derive(Clone, Debug)]
@@ -108,7 +76,7 @@ async fn send(http: &Http, clock: &Clock, request: HttpRequest) -> Result<HttpRe
     let response = http.send(request).await?;
     let (status, headers) = (response.status(), response.headers().clone());
     if !elsewhere {
-        clock.set(&headers);
+        clock.set(headers.get(DATE).and_then(|date| date.to_str().ok()));
     }
     let body = Body::wrap_stream(http.pieces(response).fuse());
     let mut answer = http::Response::new(SdkBody::from_body_1_x(body));
