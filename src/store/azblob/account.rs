@@ -4,10 +4,13 @@ use super::credentials::Chain;
 use super::settings::{Credentials, Settings};
 use super::transport::{Refusal, Transport};
 use crate::error::{Error, Kind, Result};
-use crate::store::http::{self, Http};
+use crate::store::http::{self, Clock, Http};
 use azure_core::auth::Secret;
 use azure_core::error::ErrorKind;
-use azure_core::{ClientOptions, Context, HttpClient, Method, Pipeline, ResponseBody, RetryOptions, TransportOptions};
+use azure_core::headers::Headers;
+use azure_core::{
+    Body, ClientOptions, Context, HttpClient, Method, Pipeline, ResponseBody, RetryOptions, TransportOptions,
+};
 use azure_storage::StorageCredentials;
 use azure_storage::clients::{ServiceType, finalize_request, new_pipeline_from_options};
 use bytes::{Bytes, BytesMut};
@@ -27,6 +30,10 @@ pub(super) struct Container {
     name: String,
     /// Whether a role of Entra ID decides what may be done.
     by_role: bool,
+    /// The shared access signature, for it must go along with the source of a copy, too.
+    signature: Option<String>,
+    /// The server's clock.
+    pub(super) clock: Clock,
 }
 
 /// Why there is no answer to work with.
@@ -41,6 +48,9 @@ pub(super) enum Failure {
 pub(super) struct Answer {
     pub(super) length: Option<u64>,
     pub(super) modified: Option<Timestamp>,
+    pub(super) etag: Option<String>,
+    /// How far a copy is that the blob came about by: `success`, `pending`.
+    pub(super) copy: Option<String>,
     pub(super) body: ResponseBody,
 }
 
@@ -49,6 +59,10 @@ impl Container {
         let Settings { account_url, account_name, container, credentials, .. } = settings;
         // What is signed holds for one place only.
         let client: Arc<dyn HttpClient> = Arc::new(Transport(Http::new()?.without_redirects()));
+        let signature = match &credentials {
+            Credentials::Signature(query) => Some(query.clone()),
+            _ => None,
+        };
         let by_role = matches!(credentials, Credentials::EntraId);
         let credentials = match credentials {
             Credentials::Key(key) => StorageCredentials::access_key(account_name, Secret::new(key)),
@@ -59,7 +73,8 @@ impl Container {
         };
         let options = ClientOptions::default().retry(RetryOptions::none()).transport(TransportOptions::new(client));
         let pipeline = new_pipeline_from_options(options, credentials);
-        Ok(Self { pipeline, base: account_url, name: container, by_role })
+        let clock = Clock::default();
+        Ok(Self { pipeline, base: account_url, name: container, by_role, signature, clock })
     }
 
     /// The container's own URL, to ask something of it.
@@ -74,6 +89,25 @@ impl Container {
         self.at(&format!("{}/{}", self.name, encoded(key)))
     }
 
+    /// The URL of a blob as the source of a copy.
+    pub(super) fn source_url(&self, key: &str) -> String {
+        let mut url = self.blob_url(key);
+        url.set_query(self.signature.as_deref());
+        url.into()
+    }
+
+    /// The account's own URL, to ask something of its blob service.
+    pub(super) fn service_url(&self, query: &[(&str, &str)]) -> Url {
+        let mut url = self.at("");
+        url.query_pairs_mut().extend_pairs(query);
+        url
+    }
+
+    /// What people know it by.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn at(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}/{path}", self.base.path().trim_end_matches('/')));
@@ -82,17 +116,33 @@ impl Container {
 
     /// Asks, signed.
     pub(super) async fn ask(&self, method: Method, url: Url) -> std::result::Result<Answer, Failure> {
+        self.send(method, url, &[], None).await
+    }
+
+    /// Asks, signed, with headers, whose names are in small letters, and a body.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        more: &[(&'static str, &str)],
+        body: Option<Bytes>,
+    ) -> std::result::Result<Answer, Failure> {
         // Its authorization trusts that the kind of service is told along.
         let mut context = Context::new();
         context.insert(ServiceType::Blob);
-        let request = finalize_request(url, method, azure_core::headers::Headers::new(), None);
+        let mut headers = Headers::new();
+        more.iter().for_each(|(name, value)| headers.insert(*name, (*value).to_owned()));
+        let request = finalize_request(url, method, headers, body.map(Body::from));
         let answer = match request {
             Ok(mut request) => self.pipeline.send(&context, &mut request).await,
             Err(error) => Err(error),
         };
         let (_, headers, body) = answer.map_err(failure)?.deconstruct();
         let text = |name: &'static str| headers.get_optional_str(&name.into());
+        self.clock.set(text("date"));
         Ok(Answer {
+            etag: text("etag").map(str::to_owned),
+            copy: text("x-ms-copy-status").map(str::to_owned),
             length: text("content-length").and_then(|length| length.parse().ok()),
             modified: text("last-modified").and_then(time),
             body,
@@ -122,6 +172,18 @@ impl Container {
             Some(hint) => error.with_hint(hint),
             None => error,
         }
+    }
+
+    /// As [`Container::classify`], for a request that was to change something.
+    pub(super) fn changing(&self, what: &str, failure: Failure) -> Error {
+        let error = self.classify(what, failure);
+        if error.kind() != Kind::Denied {
+            return error;
+        }
+        error.with_hint(match self.by_role {
+            true => "changing takes the role \"Storage Blob Data Contributor\" on the account or container",
+            false => "changing takes a SAS that allows to read, add, create, write, delete and list (sp=racwdl)",
+        })
     }
 
     /// What helps against a refusal.

@@ -40,13 +40,23 @@ pub(super) struct Pages<'a> {
     next: Option<String>,
     seen: HashSet<String>,
     empty: usize,
+    folders: Vec<String>,
 }
 
 impl<'a> Pages<'a> {
     /// Of all whose key begins with `prefix`; `include` is Azure's word for what more to list.
     pub(super) fn new(container: &'a Container, prefix: impl Into<String>, include: &'a str) -> Self {
         let next = Some(String::new());
-        Self { container, prefix: prefix.into(), include, delimiter: "", next, seen: HashSet::new(), empty: 0 }
+        Self {
+            container,
+            prefix: prefix.into(),
+            include,
+            delimiter: "",
+            next,
+            seen: HashSet::new(),
+            empty: 0,
+            folders: Vec::new(),
+        }
     }
 
     /// The same, leaving out what has `delimiter` after the prefix.
@@ -57,6 +67,11 @@ impl<'a> Pages<'a> {
     /// Whether there are more pages.
     pub(super) fn has_more(&self) -> bool {
         self.next.is_some()
+    }
+
+    /// Folders that the page before left out, where there is a delimiter.
+    pub(super) fn folders(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.folders)
     }
 
     /// The next page, directories left out; `None` after the last.
@@ -85,7 +100,9 @@ impl<'a> Pages<'a> {
         // The parser's own words repeat the whole page.
         let page =
             page.ok_or_else(|| Error::corrupt(format!("listing {:?}: the answer is no list of blobs", self.prefix)))?;
-        let entries: Vec<Entry> = page.blobs.unwrap_or_default().items.into_iter().filter_map(Item::entry).collect();
+        let items = page.blobs.unwrap_or_default().items;
+        self.folders.extend(items.iter().filter_map(Item::folder));
+        let entries: Vec<Entry> = items.into_iter().filter_map(Item::entry).collect();
         self.next = page.next_marker.filter(|marker| !marker.is_empty());
         self.empty = if entries.is_empty() { self.empty + 1 } else { 0 };
         let again = self.next.as_ref().is_some_and(|marker| !self.seen.insert(marker.clone()));
@@ -113,7 +130,13 @@ struct Items {
 enum Item {
     Blob(Box<Blob>),
     /// What is left out for its delimiter.
-    BlobPrefix {},
+    BlobPrefix(Folder),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Folder {
+    name: Option<Name>,
 }
 
 #[derive(Deserialize)]
@@ -151,7 +174,20 @@ struct Properties {
     remaining_retention_days: Option<String>,
 }
 
+impl Name {
+    fn plain(&self) -> String {
+        if self.encoded.as_deref() == Some("true") { decoded(&self.text) } else { self.text.clone() }
+    }
+}
+
 impl Item {
+    fn folder(&self) -> Option<String> {
+        match self {
+            Item::Blob(_) => None,
+            Item::BlobPrefix(folder) => folder.name.as_ref().map(Name::plain),
+        }
+    }
+
     fn entry(self) -> Option<Entry> {
         let Item::Blob(blob) = self else { return None };
         let Blob { name, properties, version_id, is_current_version, deleted } = *blob;
@@ -160,7 +196,7 @@ impl Item {
         }
         let is = |flag: Option<String>| flag.as_deref() == Some("true");
         let etag = properties.etag.filter(|etag| !etag.is_empty());
-        let key = if is(name.encoded) { decoded(&name.text) } else { name.text };
+        let key = name.plain();
         let size = properties.content_length.and_then(|length| length.parse().ok()).unwrap_or_default();
         Some(Entry {
             key,

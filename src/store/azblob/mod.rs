@@ -1,29 +1,42 @@
 //! `type=azblob`: a container of an Azure storage account, as BuildKit's azblob exporter writes it: a bare cache config under
-//! each name, blobs under their digests. Reads only; unlike BuildKit it never makes a container.
+//! each name, blobs under their digests. Unlike BuildKit it never makes a container.
+//! What changes something is in files of its own: `write`, `attic` and `lease`.
 
 mod account;
+mod attic;
 mod credentials;
+mod lease;
 mod listing;
+mod own;
+mod promise;
 mod settings;
 mod transport;
+mod write;
 
 use super::keyed::Layout;
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Opaque, Reference, References, Store, http};
+use super::siblings;
+use super::{
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Opaque, Reference, References, Store, http,
+};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{Details, Leftover};
 use crate::model::location::Location;
+use crate::model::plan::{Promise, RunId, Target};
 use crate::progress::Progress;
 use account::{Answer, Container, broken, whole};
 use async_trait::async_trait;
 use azure_core::Method;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use jiff::SignedDuration;
 use listing::{Entry, Pages};
 use settings::Settings;
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
@@ -45,16 +58,22 @@ pub(super) fn open(location: &Location) -> Result<Arc<dyn Store>> {
     let place = place.with("account_url", settings.account_url.as_str()).with("container", &settings.container);
     let place = place.with("manifests_prefix", &layout.manifests).with("blobs_prefix", &layout.blobs);
     let (location, identity) = (location.clone(), place.identity());
-    Ok(Arc::new(Azblob { location, identity, layout, insecure, container: Container::new(settings)? }))
+    let (container, lost) = (Container::new(settings)?, AtomicBool::default());
+    Ok(Arc::new(Azblob(Arc::new(Place { location, identity, layout, insecure, container, lost }))))
 }
 
-struct Azblob {
+struct Azblob(Arc<Place>);
+
+/// A container, and where in it things are.
+struct Place {
     location: Location,
     identity: String,
     layout: Layout,
     /// Whether what is read goes over a wire as it is.
     insecure: bool,
     container: Container,
+    /// Whether somebody else took over the lease that we held.
+    lost: AtomicBool,
 }
 
 /// Blobs on their way to whoever asked for them.
@@ -79,11 +98,11 @@ impl Store for Azblob {
             find_dangling: false,
             read_blobs: true,
             bare_configs: true,
-            write: false,
-            remove: false,
-            hide: false,
+            write: true,
+            remove: true,
+            hide: true,
             discard: false,
-            notes: false,
+            notes: true,
             usage: false,
             frees: Frees::Exactly,
         }
@@ -157,7 +176,12 @@ impl Store for Azblob {
     ) -> Result<Listing> {
         let sink = Sink { progress, batches };
         let token = progress.token().clone();
-        token.run_until_cancelled(self.list(&sink)).await.ok_or_else(Error::cancelled)?
+        let listed = token.run_until_cancelled(self.list(&sink)).await.ok_or_else(Error::cancelled)?;
+        let mut listing = listed?;
+        let shared = siblings::look(&*self.0, &self.layout, &self.location).await?;
+        listing.complete &= shared.is_empty();
+        listing.findings.extend(shared);
+        Ok(listing)
     }
 
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
@@ -171,9 +195,107 @@ impl Store for Azblob {
         let answer = self.blob(Method::Get, digest).await?;
         Ok(Box::new(StreamReader::new(answer.body.map_err(broken))))
     }
+
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        write::put(self, digest, body).await
+    }
+
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        write::publish(self, name, document, needs, expected).await
+    }
+
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        write::remove(self, references).await
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        promise::promise(self).await
+    }
+
+    async fn hold(&self, run: &RunId) -> Result<Hold> {
+        lease::take(&self.0, run).await.map(Hold::new)
+    }
+
+    async fn release(&self, hold: Hold) -> Result<()> {
+        match hold.into_guard() {
+            Some(held) => lease::give_up(*held).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hide(
+        &self,
+        run: &RunId,
+        targets: &[Target],
+        grace: SignedDuration,
+        progress: &Progress,
+    ) -> Vec<Result<()>> {
+        attic::hide(self, run, targets, grace, progress).await
+    }
+
+    async fn hidden(&self, run: &RunId, targets: &[Target]) -> Result<Vec<Target>> {
+        attic::hidden(self, run, targets).await
+    }
+
+    async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        attic::restore(self, run, targets, progress).await
+    }
+
+    async fn purge(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
+        attic::purge(self, run, targets, progress).await
+    }
+
+    async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
+        own::write(self, &self.layout.note(key), bytes).await
+    }
+
+    async fn notes(&self, prefix: &str) -> Result<Vec<String>> {
+        let found = own::list(self, &self.layout.note(prefix)).await?;
+        Ok(found.into_iter().map(|(rest, _)| format!("{prefix}{rest}")).collect())
+    }
+
+    async fn read_note(&self, key: &str) -> Result<Bytes> {
+        own::read(self, &self.layout.note(key)).await.map(|(bytes, _)| bytes)
+    }
+
+    async fn drop_note(&self, key: &str) -> Result<()> {
+        own::delete(self, &self.layout.note(key)).await
+    }
 }
 
-impl Azblob {
+impl Deref for Azblob {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.0
+    }
+}
+
+#[async_trait]
+impl siblings::Beside for Place {
+    async fn folders(&self, parent: &str) -> Result<(Vec<String>, bool)> {
+        let mut pages = Pages::new(&self.container, parent, "").without("/");
+        pages.next().await?;
+        Ok((pages.folders(), !pages.has_more()))
+    }
+
+    async fn some(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        let page = Pages::new(&self.container, folder, "").next().await?.unwrap_or_default();
+        Ok(page.into_iter().filter(|entry| !entry.uncommitted).map(|entry| (entry.key, entry.size)).collect())
+    }
+
+    async fn beginning(&self, key: &str) -> Result<Bytes> {
+        let what = format!("reading {key}");
+        let range = format!("bytes=0-{}", siblings::BEGINNING - 1);
+        let asked = self.container.send(Method::Get, self.container.blob_url(key), &[("range", &range)], None).await;
+        let mut answer = asked.map_err(|e| self.container.classify(&what, e))?;
+        // A server may send more than was asked for.
+        let piece = answer.body.try_next().await.map_err(|e| Error::io(what, broken(e)))?;
+        Ok(piece.unwrap_or_default())
+    }
+}
+
+impl Place {
     async fn blob(&self, method: Method, digest: &Digest) -> Result<Answer> {
         let url = self.container.blob_url(&self.layout.blob(digest));
         let asked = self.container.ask(method, url).await;
@@ -255,7 +377,7 @@ impl Azblob {
                     batch.push(BlobEntry { digest, size, modified, document: None });
                 }
                 Some(_) => {}
-                None if self.is_manifest(&key) => {}
+                None if self.is_manifest(&key) || key.starts_with(&self.layout.own) => {}
                 None => {
                     let message = format!("{name} is no blob of a cache: {size} bytes");
                     listing.findings.push(Finding::new(Problem::Stray, None, message));

@@ -61,7 +61,12 @@ impl HttpClient for Transport {
             sent.headers_mut().insert(name, value);
         }
         match request.body() {
-            Body::Bytes(bytes) if bytes.is_empty() => {}
+            // Azure wants to be told that nothing comes.
+            Body::Bytes(bytes) if bytes.is_empty() => {
+                if !matches!(*sent.method(), Method::GET | Method::HEAD) {
+                    sent.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("0"));
+                }
+            }
             Body::Bytes(bytes) => *sent.body_mut() = Some(bytes.clone().into()),
             Body::SeekableStream(_) => {
                 return Err(azure_core::Error::message(ErrorKind::Other, "a body that can't be sent"));
