@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A stand-in for S3 with a large build cache in it, whose pages are made as they are asked for.
+"""A stand-in for S3 with a large build cache in it. Pages are put together as they are asked for, out of rows that are made
+beforehand, and so are manifests out of their layers: what a request costs is little more than to send the answer.
 usage: s3_server.py BLOBS MANIFESTS LATENCY_MS
 Prints its port. GET /-/counts tells requests, the most in flight, and the bytes of manifests served since it was last asked.
 One process and one event loop: its own processor time bounds what a client can reach, so it tells that, too."""
@@ -35,33 +36,30 @@ def manifest(n):
     return json.dumps({"layers": layers, "records": records}, separators=(",", ":")).encode()
 
 names = [f"manifests/v{n:06}" for n in range(MANIFESTS)]
-lengths = {}
+manifests = {name: manifest(n) for n, name in enumerate(names)}
 keys += names
 counts = {"requests": 0, "lists": 0, "most_in_flight": 0, "manifest_bytes": 0}
 flying, began = 0, time.process_time()
 
 def etag(key): return hashlib.md5(key.encode()).hexdigest()
-def length(key): return size(bisect.bisect_left(keys, key)) if key.startswith("blobs/") else lengths.get(key) or body(key) and lengths[key]
-def body(key):
-    made = manifest(int(key[-6:]))
-    lengths[key] = len(made)
-    return made
+def length(at): return len(manifests[keys[at]]) if keys[at] in manifests else size(at)
+# Keys have nothing to encode but colons.
+row = lambda at, key: (f"<Contents><Key>{key.replace(':', '%3A')}</Key><LastModified>{TIME}</LastModified><ETag>&quot;{etag(key)}&quot;</ETag>"
+                       f"<Size>{length(at)}</Size><StorageClass>STANDARD</StorageClass></Contents>").encode()
+rows = [row(at, key) for at, key in enumerate(keys)]
 
 def page(query):
     prefix, most = query.get("prefix", ""), min(int(query.get("max-keys", 1000)), 1000)
     after = query.get("continuation-token") or query.get("start-after") or ""
     at = max(bisect.bisect_left(keys, prefix), bisect.bisect_right(keys, after))
     end = bisect.bisect_left(keys, prefix + "\x7f")
-    found = keys[at:min(end, at + most)]
-    more = at + len(found) < end
-    enc = (lambda k: k.replace(":", "%3A")) if query.get("encoding-type") == "url" else (lambda k: k)
-    rows = "".join(f"<Contents><Key>{enc(k)}</Key><LastModified>{TIME}</LastModified><ETag>&quot;{etag(k)}&quot;</ETag>"
-                   f"<Size>{length(k)}</Size><StorageClass>STANDARD</StorageClass></Contents>" for k in found)
-    mark = f"<NextContinuationToken>{found[-1]}</NextContinuationToken>" if more else ""
-    kind = "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
-    return (f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bench</Name>'
-            f"<Prefix>{prefix}</Prefix><KeyCount>{len(found)}</KeyCount><MaxKeys>{most}</MaxKeys>{kind}"
-            f"<IsTruncated>{str(more).lower()}</IsTruncated>{mark}{rows}</ListBucketResult>").encode()
+    found = max(min(end - at, most), 0)
+    more = at + found < end
+    mark = f"<NextContinuationToken>{keys[at + found - 1]}</NextContinuationToken>" if more else ""
+    head = (f'<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bench</Name>'
+            f"<Prefix>{prefix}</Prefix><KeyCount>{found}</KeyCount><MaxKeys>{most}</MaxKeys><EncodingType>url</EncodingType>"
+            f"<IsTruncated>{str(more).lower()}</IsTruncated>{mark}")
+    return b"".join([head.encode(), *rows[at:at + found], b"</ListBucketResult>"])
 
 def answer(method, target):
     url = urlsplit(target)
@@ -78,8 +76,8 @@ def answer(method, target):
     if at == len(keys) or keys[at] != key or key.startswith("blobs/") and method != "HEAD":
         return 404, b"<Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>", ""
     if key.startswith("blobs/"):
-        return 200, length(key), etag(key)
-    made = body(key)
+        return 200, length(at), etag(key)
+    made = manifests[key]
     if method == "HEAD":
         return 200, len(made), etag(key)
     counts["manifest_bytes"] += len(made)
