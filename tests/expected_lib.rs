@@ -55,6 +55,18 @@ fn every_fixture_is_sound_to_the_last_byte() {
 }
 
 #[test]
+fn sums_alone_are_those_of_the_whole() {
+    for name in ["local-history", "local-max", "local-multi", "inline-image"] {
+        let fixture = Fixture::unpack(name);
+        let (store, mut whole) = open(&fixture);
+        let sums = wait(cachedeck::ops::load::load_sums(&store, &Progress::new())).unwrap();
+        assert!(whole.indexes.iter().any(|index| index.cache.is_some()), "{name}");
+        whole.indexes.iter_mut().for_each(|index| index.cache = None);
+        assert_eq!(format!("{sums:#?}"), format!("{whole:#?}"), "{name}");
+    }
+}
+
+#[test]
 fn forms_and_packings_are_told_by_content() {
     let packed = |name: &str| {
         let index = only(name);

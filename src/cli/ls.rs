@@ -45,7 +45,7 @@ impl Command for Ls {
     fn run(self, session: &mut Session) -> Outcome {
         let selection = self.list.selection::<IndexItem<'_>>(&mut session.out)?;
         let locations = session.locations(&self.locations)?;
-        let many = session.load_all(&locations)?;
+        let many = session.load_sums(&locations)?;
         let sections = many.sections(|loaded| IndexItem::all(&loaded.inventory));
         session.show("index-list", sections, selection, &many)?;
         damage(session, &many);

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
 use crate::model::location::Location;
-use crate::ops::load::load;
+use crate::ops::load::{load, load_sums};
 use crate::ops::names::{self, StepNames};
 use crate::progress::Progress;
 use crate::state::State;
@@ -128,16 +128,25 @@ impl Session {
     /// Opens a location and reads all of it.
     pub(super) fn load(&mut self, location: &Location) -> Outcome<Loaded> {
         let progress = Progress::new();
-        let work = read(location.clone(), progress.clone());
+        let work = read(location.clone(), progress.clone(), Depth::Caches);
         self.jobs.run("reading", &progress, work).map_err(|error| Stop::at(location, error))
     }
 
     /// Opens several locations, all at once. A failure of one is told and leaves the others; if all fail, the first
     /// failure is it.
     pub(super) fn load_all(&mut self, locations: &[Location]) -> Outcome<Many> {
+        self.load_many(locations, Depth::Caches)
+    }
+
+    /// As [`Session::load_all`], for whoever needs neither layers nor records: versions have sums, and no `cache`.
+    pub(super) fn load_sums(&mut self, locations: &[Location]) -> Outcome<Many> {
+        self.load_many(locations, Depth::Sums)
+    }
+
+    fn load_many(&mut self, locations: &[Location], depth: Depth) -> Outcome<Many> {
         let progress = Progress::new();
         let work = async {
-            let tasks = locations.iter().map(|location| tokio::spawn(read(location.clone(), progress.clone())));
+            let tasks = locations.iter().map(|place| tokio::spawn(read(place.clone(), progress.clone(), depth)));
             Ok(join_all(tasks).await)
         };
         let mut many = Many { loaded: Vec::new(), several: locations.len() > 1, exit: Exit::Done };
@@ -242,13 +251,23 @@ async fn ask(builders: Vec<Location>, enough: impl Future<Output = ()>, now: Tim
     names::ask(&stores.unwrap_or_default(), &State::usual(), enough, now).await
 }
 
+/// How much of a location is read into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    Caches,
+    Sums,
+}
+
 /// Opens `location` and reads all of it.
-async fn read(location: Location, progress: Progress) -> Result<Loaded> {
+async fn read(location: Location, progress: Progress, depth: Depth) -> Result<Loaded> {
     let started = Instant::now();
     let place = location.clone();
     // Opening may wait for a disk; the other locations should not wait with it.
     let store = spawn_blocking(move || catalog::open(&place)).await.map_err(broke_off)??;
-    let inventory = load(&store, &progress).await?;
+    let inventory = match depth {
+        Depth::Caches => load(&store, &progress).await?,
+        Depth::Sums => load_sums(&store, &progress).await?,
+    };
     let (indexes, blobs) = (inventory.indexes.len(), inventory.blobs.len());
     tracing::info!(%location, indexes, blobs, took = ?started.elapsed(), "read");
     Ok(Loaded { store, inventory })

@@ -32,7 +32,7 @@ pub struct CacheIndex {
     pub manifest_bytes: u64,
     /// Digest of the cache config, where it is a blob of its own.
     pub config: Option<Digest>,
-    /// The cache; `None` for an image without one and for what could not be decoded.
+    /// The cache; `None` for an image without one, for what could not be decoded, and where only sums were asked for.
     pub cache: Option<Arc<Cache>>,
     /// Counts and sizes of `cache`.
     pub summary: Option<Summary>,

@@ -115,10 +115,14 @@ impl Du {
     fn load<T: Item>(&self, session: &mut Session) -> Outcome<(Selection, Many)> {
         let selection = self.list.selection::<T>(&mut session.out)?;
         let locations = session.locations(&self.locations)?;
-        if matches!(self.by, By::Layer | By::Step) {
-            session.ask_names(&locations)?;
-        }
-        Ok((selection, session.load_all(&locations)?))
+        let many = match self.by {
+            By::Location | By::Index => session.load_sums(&locations)?,
+            By::Layer | By::Step => {
+                session.ask_names(&locations)?;
+                session.load_all(&locations)?
+            }
+        };
+        Ok((selection, many))
     }
 
     /// What else there is to say, and how the command ends: by the threshold, if one was passed.

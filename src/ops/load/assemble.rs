@@ -3,7 +3,7 @@
 use super::decode::Decoded;
 use super::table::{Table, usage};
 use super::version::{Nested, Reader, Version};
-use super::{Named, Seen};
+use super::{Keep, Named, Seen};
 use crate::format::envelope::Envelope;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
@@ -53,7 +53,7 @@ fn roots(seen: &Seen) -> BTreeMap<Digest, Version> {
 }
 
 /// Everything of a location.
-pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen) -> Inventory {
+pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen, keep: Keep) -> Inventory {
     let roots = roots(&seen);
     let Seen { mut decoded, blobs, listing, .. } = seen;
     let below: HashSet<Digest> =
@@ -62,10 +62,10 @@ pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen) -> Inve
     let mut versions: Vec<Version> = dangling.copied().map(Version::dangling).collect();
     versions.extend(roots.into_values());
     hand_out_configs(&mut decoded, &mut versions);
-    let mut indexes = read_all(&decoded, versions);
+    let mut indexes = read_all(&decoded, versions, keep);
 
     let unread = indexes.iter().any(|i| i.unread);
-    let mut table = Table::new(&blobs, listing.is_some(), unread, &decoded);
+    let mut table = Table::new(blobs, listing.is_some(), unread, &decoded);
     indexes.iter().for_each(|i| table.count(i));
     indexes.iter_mut().for_each(|i| table.fill(i));
     indexes.sort_by(|a, b| {
@@ -125,6 +125,9 @@ fn hand_out_configs(decoded: &mut Decoded, versions: &mut [Version]) {
         }
     }
     for version in versions {
+        if version.bare {
+            version.sums = decoded.take_sums(&version.digest);
+        }
         if let Some(config) = config_of(decoded, version).filter(|c| users.get(c) == Some(&1)) {
             version.config = decoded.take_config(&config);
         }
@@ -132,10 +135,16 @@ fn hand_out_configs(decoded: &mut Decoded, versions: &mut [Version]) {
 }
 
 /// Reads versions on all cores.
-fn read_all(decoded: &Decoded, mut wanted: Vec<Version>) -> Vec<CacheIndex> {
+fn read_all(decoded: &Decoded, mut wanted: Vec<Version>, keep: Keep) -> Vec<CacheIndex> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let nested = Nested::default();
-    let read = |version: Version| Reader::new(decoded, &nested, version).read();
+    let read = |version: Version| {
+        let mut index = Reader::new(decoded, &nested, version).read();
+        if keep == Keep::Sums {
+            index.cache = None;
+        }
+        index
+    };
     let share = wanted.len().div_ceil(cores).max(1);
     let mut shares = Vec::new();
     while wanted.len() > share {

@@ -1,6 +1,6 @@
 //! Places where names lead to bare configs, and where not all can be read.
 
-use super::load;
+use super::{load, load_sums};
 use crate::error::{Error, Kind, Result};
 use crate::model::cache::Form;
 use crate::model::digest::Digest;
@@ -33,7 +33,13 @@ impl Bucket {
     fn look(self) -> Inventory {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let store: Arc<dyn Store> = Arc::new(self);
-        runtime.block_on(load(&store, &Progress::new())).unwrap()
+        let found = runtime.block_on(load(&store, &Progress::new())).unwrap();
+        let sums = runtime.block_on(load_sums(&store, &Progress::new())).unwrap();
+        assert!(sums.indexes.iter().all(|index| index.cache.is_none()));
+        let mut bare = found.clone();
+        bare.indexes.iter_mut().for_each(|index| index.cache = None);
+        assert_eq!(format!("{sums:#?}"), format!("{bare:#?}"), "sums alone are the same sums");
+        found
     }
 }
 

@@ -14,9 +14,9 @@ use crate::format::document;
 use crate::model::cache::Form;
 use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
-use crate::model::inventory::{CacheIndex, Inventory, Need};
+use crate::model::inventory::{Blob, CacheIndex, Inventory, Need};
 use crate::progress::Progress;
-use crate::store::{BlobEntry, DOCUMENT_LIMIT, Listing, Opaque, Reference, References, Store};
+use crate::store::{DOCUMENT_LIMIT, Listing, Opaque, Reference, References, Store};
 use bytes::Bytes;
 use decode::Decoded;
 use futures::StreamExt as _;
@@ -28,11 +28,23 @@ use tokio::task::JoinSet;
 /// Documents fetched at a time, where a backend must be asked for each: enough to hide the way to a far server.
 const PARALLEL: usize = 32;
 
+/// Documents decoded in one go at most, where a name leads to each: handing over every single one costs more than it takes.
+const AT_ONCE: usize = 16;
+
 /// How often documents are asked for that others led to: indexes that name indexes. Real ones need two.
 const ROUNDS: usize = 32;
 
 /// How often a location is read anew when a build changes it meanwhile.
 const TRIES: usize = 3;
+
+/// What is kept of each version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// All, decoded.
+    Caches,
+    /// No layers and no records.
+    Sums,
+}
 
 /// Versions as they are found, before sizes of all others are known: `cache` and what follows from it are still empty.
 pub type Found = mpsc::Sender<Vec<CacheIndex>>;
@@ -41,22 +53,37 @@ pub type Found = mpsc::Sender<Vec<CacheIndex>>;
 ///
 /// `progress` counts blobs and their bytes.
 pub async fn load(store: &Arc<dyn Store>, progress: &Progress) -> Result<Inventory> {
-    load_showing(store, progress, None).await
+    load_keeping(store, progress, None, Keep::Caches).await
+}
+
+/// As [`load`], for whoever needs sums and states alone: no version has its `cache`, all else is the same. Of a large bucket
+/// this takes a fraction of the memory.
+pub async fn load_sums(store: &Arc<dyn Store>, progress: &Progress) -> Result<Inventory> {
+    load_keeping(store, progress, None, Keep::Sums).await
 }
 
 /// As [`load`]; sends each version to `found` as soon as its manifest is read.
 pub async fn load_showing(store: &Arc<dyn Store>, progress: &Progress, found: Option<Found>) -> Result<Inventory> {
+    load_keeping(store, progress, found, Keep::Caches).await
+}
+
+async fn load_keeping(
+    store: &Arc<dyn Store>,
+    progress: &Progress,
+    found: Option<Found>,
+    keep: Keep,
+) -> Result<Inventory> {
     let mut references = store.references().await?;
     for attempt in 1.. {
         let found = found.clone().filter(|_| attempt == 1);
         let past = store.past().await?;
-        let seen = look(store, &references, past, progress, found).await?;
+        let seen = look(store, &references, past, Watch { progress, found, keep }).await?;
         // Names that can be read no more have changed, too: what was seen under them still stands.
         let now = store.references().await.ok();
         let changed = seen.changed || now.as_ref().is_none_or(|now| now.items != references.items);
         if !changed || attempt == TRIES {
             let (location, names) = (store.location().clone(), references.clone());
-            let mut inventory = blocking(move || Ok(assemble::inventory(location, names.findings, seen))).await?;
+            let mut inventory = blocking(move || Ok(assemble::inventory(location, names.findings, seen, keep))).await?;
             inventory.details = store.details().await?;
             let lacks = [Need::Caches, Need::Contents].map(|need| store.lacks(need).map(|why| (need, why)));
             inventory.details.lacks.extend(lacks.into_iter().flatten());
@@ -142,20 +169,23 @@ struct Seen {
     /// What could not be told of past versions.
     findings: Vec<Finding>,
     decoded: Decoded,
-    blobs: Vec<BlobEntry>,
+    /// Sorted, once all are there.
+    blobs: Vec<Blob>,
     /// `None` where the backend can't list blobs: then none can be called orphan.
     listing: Option<Listing>,
     /// Whether something went away between being listed and being read.
     changed: bool,
 }
 
-async fn look(
-    store: &Arc<dyn Store>,
-    references: &References,
-    past: References,
-    progress: &Progress,
+/// Who looks on, and for what.
+struct Watch<'a> {
+    progress: &'a Progress,
     found: Option<Found>,
-) -> Result<Seen> {
+    keep: Keep,
+}
+
+async fn look(store: &Arc<dyn Store>, references: &References, past: References, watch: Watch<'_>) -> Result<Seen> {
+    let Watch { progress, found, keep } = watch;
     let mut seen = Seen {
         named: Vec::new(),
         bare: store.capabilities().bare_configs,
@@ -176,7 +206,7 @@ async fn look(
     }
     let named = seen.named.iter().map(|n| n.digest).collect();
     fetch(store, &mut seen.decoded, named, progress).await?;
-    fetch_named(store, &mut seen, names, progress).await?;
+    fetch_named(store, &mut seen, names, progress, keep).await?;
     show(&found, || assemble::preview_named(&seen)).await;
     if store.capabilities().list_blobs {
         let (sender, mut batches) = mpsc::channel(8);
@@ -185,12 +215,11 @@ async fn look(
         opaque.extend(seen.decoded.layers());
         let known = opaque.clone();
         let lister = tokio::spawn(async move { lister.blobs(&counter, &known, sender).await });
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let mut decoding = JoinSet::new();
-        while let Some(mut batch) = batches.recv().await {
-            let documents: Vec<_> = batch.iter_mut().filter_map(|b| b.document.take().map(|d| (b.digest, d))).collect();
-            seen.blobs.append(&mut batch);
-            if decoding.len() >= cores
+        while let Some(batch) = batches.recv().await {
+            seen.blobs.extend(batch.iter().map(table::listed));
+            let documents: Vec<_> = batch.into_iter().filter_map(|b| b.document.map(|d| (b.digest, d))).collect();
+            if decoding.len() >= cores()
                 && let Some(done) = decoding.join_next().await
             {
                 take_in(&mut seen, done.map_err(broke_off)?, &found).await;
@@ -208,13 +237,14 @@ async fn look(
             take_in(&mut seen, done.map_err(broke_off)?, &found).await;
         }
         seen.listing = Some(lister.await.map_err(broke_off)??);
+        table::in_order(&mut seen.blobs);
     }
     // What is left was too long to be found by looking, or can't be listed: it is asked for by name.
-    let present: Option<HashSet<Digest>> = seen.listing.as_ref().map(|_| seen.blobs.iter().map(|b| b.digest).collect());
+    let is_listed = seen.listing.is_some();
     for round in 0.. {
         progress.check()?;
         let mut wanted = seen.decoded.wanted();
-        wanted.retain(|d| present.as_ref().is_none_or(|p| p.contains(d)));
+        wanted.retain(|d| !is_listed || table::position(&seen.blobs, d).is_some());
         if wanted.is_empty() {
             break;
         }
@@ -225,8 +255,13 @@ async fn look(
         }
         fetch(store, &mut seen.decoded, wanted, progress).await?;
     }
-    seen.changed |= present.is_some_and(|present| seen.decoded.absent().any(|digest| present.contains(&digest)));
+    let has_come = |digest| table::position(&seen.blobs, &digest).is_some();
+    seen.changed |= is_listed && seen.decoded.absent().any(has_come);
     Ok(seen)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 async fn take_in(seen: &mut Seen, batch: Decoded, found: &Option<Found>) {
@@ -272,45 +307,94 @@ async fn fetch_named(
     seen: &mut Seen,
     names: Vec<(Reference, bool)>,
     progress: &Progress,
+    keep: Keep,
 ) -> Result<()> {
+    // Only a config that is a version itself may be given up for its sums: others fill in what a manifest says.
+    let keep = if seen.bare { keep } else { Keep::Caches };
     let mut long = Vec::new();
-    let mut reads = futures::stream::iter(names)
+    let mut decoding = JoinSet::new();
+    let reads = futures::stream::iter(names)
         .map(|(reference, past)| async move {
             let read = store.document(&reference, DOCUMENT_LIMIT).await;
             (reference, past, read)
         })
         .buffer_unordered(PARALLEL);
-    while let Some((reference, past, read)) = reads.next().await {
+    let mut reads = reads.ready_chunks(AT_ONCE);
+    while let Some(chunk) = reads.next().await {
         progress.check()?;
-        match read {
-            Err(error) if error.kind() == Kind::Invalid => long.push((reference, past)),
-            read => take_named(seen, reference, past, read).await?,
+        let mut whole = Vec::with_capacity(chunk.len());
+        for (reference, past, read) in chunk {
+            match read {
+                Ok(bytes) => whole.push((reference, past, bytes)),
+                Err(error) if error.kind() == Kind::Invalid => long.push((reference, past)),
+                Err(error) => lost(seen, reference, past, error)?,
+            }
         }
+        if whole.is_empty() {
+            continue;
+        }
+        if decoding.len() >= cores()
+            && let Some(done) = decoding.join_next().await
+        {
+            seen.take_named(done.map_err(broke_off)?);
+        }
+        decoding.spawn_blocking(move || Names::decode(whole, keep));
     }
     drop(reads);
+    while let Some(done) = decoding.join_next().await {
+        seen.take_named(done.map_err(broke_off)?);
+    }
     for (reference, past) in long {
         progress.check()?;
-        let read = store.document(&reference, document::LIMIT).await;
-        take_named(seen, reference, past, read).await?;
+        match store.document(&reference, document::LIMIT).await {
+            Ok(bytes) => {
+                let whole = vec![(reference, past, bytes)];
+                seen.take_named(blocking(move || Ok(Names::decode(whole, keep))).await?);
+            }
+            Err(error) => lost(seen, reference, past, error)?,
+        }
     }
     Ok(())
 }
 
-async fn take_named(seen: &mut Seen, reference: Reference, past: bool, read: Result<Bytes>) -> Result<()> {
-    match read {
-        Ok(bytes) => {
-            let (digest, decoded) = blocking(move || {
-                let digest = Digest::of(&bytes);
-                Ok((digest, Decoded::read(&[(digest, bytes)])))
-            })
-            .await?;
-            seen.decoded.merge(decoded);
-            seen.named.push(Named { reference, digest, past, unread: None });
+/// Names whose documents were read, and those, decoded.
+struct Names {
+    named: Vec<Named>,
+    decoded: Decoded,
+}
+
+impl Names {
+    /// Of names, each with whether it leads there no more, and with its document.
+    fn decode(all: Vec<(Reference, bool, Bytes)>, keep: Keep) -> Self {
+        let mut decoded = Decoded::default();
+        let mut named = Vec::with_capacity(all.len());
+        for (reference, past, bytes) in all {
+            let digest = Digest::of(&bytes);
+            decoded.add(digest, &bytes);
+            // One by one, so that there is never more than one of them whole.
+            if keep == Keep::Sums {
+                decoded.add_up();
+            }
+            named.push(Named { reference, digest, past, unread: None });
         }
-        Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+        Self { named, decoded }
+    }
+}
+
+impl Seen {
+    fn take_named(&mut self, names: Names) {
+        self.decoded.merge(names.decoded);
+        self.named.extend(names.named);
+    }
+}
+
+/// Takes note of a name whose document could not be read.
+fn lost(seen: &mut Seen, reference: Reference, past: bool, error: Error) -> Result<()> {
+    match error.kind() {
+        Kind::Cancelled => return Err(error),
         // It was listed a moment ago, so a build wrote it again or took it away; of the past nothing is promised.
-        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Stale) => seen.changed |= !past,
-        Err(error) => {
+        Kind::NotFound | Kind::Stale => seen.changed |= !past,
+        _ => {
             let known_by = (&reference.name, &reference.version, past);
             let digest = Digest::of(format!("{known_by:?}").as_bytes());
             seen.named.push(Named { reference, digest, past, unread: Some(error) });

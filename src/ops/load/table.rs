@@ -10,45 +10,40 @@ use std::collections::{HashMap, HashSet};
 
 /// Blobs and who needs them.
 pub struct Table {
+    /// Those that were listed, sorted; after them those that only versions tell of.
     blobs: Vec<Blob>,
-    at: HashMap<Digest, usize>,
+    listed: usize,
+    /// Where those are that only versions tell of.
+    told: HashMap<Digest, usize>,
     /// Documents that are known not to be there; `None` where a listing tells that of every blob.
     absent: Option<HashSet<Digest>>,
 }
 
 impl Table {
-    /// The blobs that were listed, of which nothing is known yet to need any.
+    /// The blobs that were listed, [in order](in_order), of which nothing is known yet to need any.
     /// While some versions are `unread`, what no other needs may be theirs.
-    pub fn new(entries: &[BlobEntry], listed: bool, unread: bool, decoded: &Decoded) -> Self {
-        let unreached = if unread { State::Unknown } else { State::Orphan };
-        let blobs: Vec<Blob> = entries
-            .iter()
-            .map(|entry| Blob {
-                digest: entry.digest,
-                size: Some(entry.size),
-                declared: None,
-                modified: entry.modified,
-                role: Role::Unknown,
-                state: unreached,
-                referrers: 0,
-            })
-            .collect();
-        let at = blobs.iter().enumerate().map(|(at, b)| (b.digest, at)).collect();
-        Self { blobs, at, absent: (!listed).then(|| decoded.absent().collect()) }
+    pub fn new(mut blobs: Vec<Blob>, listed: bool, unread: bool, decoded: &Decoded) -> Self {
+        if unread {
+            blobs.iter_mut().for_each(|blob| blob.state = State::Unknown);
+        }
+        let absent = (!listed).then(|| decoded.absent().collect());
+        Self { listed: blobs.len(), blobs, told: HashMap::new(), absent }
+    }
+
+    fn find(&self, digest: &Digest) -> Option<usize> {
+        position(&self.blobs[..self.listed], digest).or_else(|| self.told.get(digest).copied())
     }
 
     /// Whether an index that was counted needs it.
     pub fn is_reached(&self, digest: &Digest) -> bool {
-        self.at.get(digest).is_some_and(|&at| self.blobs[at].referrers > 0)
+        self.find(digest).is_some_and(|at| self.blobs[at].referrers > 0)
     }
 
     /// Notes that `index` needs what it reaches.
     pub fn count(&mut self, index: &CacheIndex) {
         let state = if index.is_dangling() { State::Dangling } else { State::Live };
         for reached in &index.reach {
-            let next = self.blobs.len();
-            let at = *self.at.entry(reached.digest).or_insert(next);
-            if at == next {
+            let at = self.find(&reached.digest).unwrap_or_else(|| {
                 // Where nothing can be listed, what is needed is taken to be there until reading it fails.
                 let there = self.absent.as_ref().is_some_and(|absent| !absent.contains(&reached.digest));
                 self.blobs.push(Blob {
@@ -60,7 +55,9 @@ impl Table {
                     state: if there { state } else { State::Missing },
                     referrers: 0,
                 });
-            }
+                self.told.insert(reached.digest, self.blobs.len() - 1);
+                self.blobs.len() - 1
+            });
             let blob = &mut self.blobs[at];
             blob.referrers += 1;
             blob.role = blob.role.min(reached.role);
@@ -79,7 +76,7 @@ impl Table {
     /// Fills in what follows from what others need.
     pub fn fill(&self, index: &mut CacheIndex) {
         for reached in &index.reach {
-            let blob = &self.blobs[self.at[&reached.digest]];
+            let Some(blob) = self.find(&reached.digest).map(|at| &self.blobs[at]) else { continue };
             let Some(size) = blob.size else {
                 index.missing.push(blob.digest);
                 continue;
@@ -91,7 +88,7 @@ impl Table {
                 index.findings.push(Finding::new(Problem::WrongSize, Some(blob.digest), message));
             }
         }
-        if let Some(&at) = self.at.get(&index.digest) {
+        if let Some(at) = self.find(&index.digest) {
             let blob = &self.blobs[at];
             index.modified = index.modified.or(blob.modified);
             // One that could not be decoded takes its room all the same.
@@ -106,9 +103,35 @@ impl Table {
         for blob in self.blobs.iter_mut().filter(|b| b.role == Role::Unknown) {
             blob.role = decoded.role(&blob.digest).unwrap_or(Role::Unknown);
         }
-        self.blobs.sort_unstable_by_key(|b| b.digest);
+        if !self.told.is_empty() {
+            in_order(&mut self.blobs);
+        }
         self.blobs
     }
+}
+
+/// A blob as it was listed: nothing is known to need it.
+pub fn listed(entry: &BlobEntry) -> Blob {
+    Blob {
+        digest: entry.digest,
+        size: Some(entry.size),
+        declared: None,
+        modified: entry.modified,
+        role: Role::Unknown,
+        state: State::Orphan,
+        referrers: 0,
+    }
+}
+
+/// Puts blobs into the order in which they are found. There may be millions: an index beside them would take as much room
+/// again.
+pub fn in_order(blobs: &mut [Blob]) {
+    blobs.sort_unstable_by_key(|b| b.digest);
+}
+
+/// Where a blob is among those [in order](in_order).
+pub fn position(blobs: &[Blob], digest: &Digest) -> Option<usize> {
+    blobs.binary_search_by(|b| b.digest.cmp(digest)).ok()
 }
 
 /// The length that something else says a blob has. An index tells nothing of its own.

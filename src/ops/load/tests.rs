@@ -4,7 +4,7 @@ use super::*;
 use crate::format::cacheconfig::{BUILDKIT_LIMIT, MEDIA_TYPE};
 use crate::model::inventory::{Role, State};
 use crate::store::memory::Memory;
-use crate::store::{BlobReader, Capabilities};
+use crate::store::{BlobEntry, BlobReader, Capabilities};
 use base64::Engine as _;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

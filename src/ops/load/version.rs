@@ -1,6 +1,6 @@
 //! Reads one version out of decoded documents: its cache, what it reaches, and what is wrong with it. Pure.
 
-use super::decode::{CacheConfig, Decoded};
+use super::decode::{CacheConfig, Decoded, Sums, once_each};
 use crate::error::Kind;
 use crate::format::cacheconfig;
 use crate::format::envelope::{Descriptor, Envelope};
@@ -35,6 +35,8 @@ pub struct Version {
     pub sizes: Vec<u64>,
     /// Its cache config, where no other version has the same.
     pub config: Option<CacheConfig>,
+    /// What its bare config comes to, where no more than that is kept.
+    pub sums: Option<Sums>,
 }
 
 impl Version {
@@ -50,6 +52,7 @@ impl Version {
             modified: None,
             sizes: Vec::new(),
             config: None,
+            sums: None,
         }
     }
 }
@@ -172,7 +175,8 @@ impl<'a> Reader<'a> {
     fn bare(&mut self) {
         let digest = self.index.digest;
         let shared = || self.decoded.configs.get(&digest).cloned();
-        let Some(found) = self.version.config.take().or_else(shared) else {
+        let config = self.version.config.take().or_else(shared);
+        let Some(sums) = config.as_ref().map(Sums::of).or_else(|| self.version.sums.take()) else {
             return match self.decoded.role(&digest) {
                 Some(_) => {
                     self.fault(Problem::Malformed, digest, "it is something else than a cache config".to_owned())
@@ -180,19 +184,16 @@ impl<'a> Reader<'a> {
                 None => self.unread(digest, "cache config"),
             };
         };
-        let cache = found.config.cache;
         self.index.form = Some(Form::Config);
-        self.index.manifest_bytes = found.bytes;
-        self.index.summary = Some(Summary::of(&cache));
-        self.index.created = cache.created();
-        self.index.reach.reserve(cache.layers.len());
-        cache.layers.iter().for_each(|l| self.reach(l.blob, l.size.unwrap_or(0), Role::Layer));
-        let bad = cache.layers.iter().filter(|l| l.size.is_none() || l.diff_id.is_none()).count();
-        if bad > 0 {
-            let message = format!("{bad} layers have no annotations: builds can't import this");
+        self.index.manifest_bytes = sums.bytes;
+        self.index.summary = Some(sums.summary);
+        self.index.created = sums.created;
+        self.index.reach = sums.reach;
+        if sums.unusable > 0 {
+            let message = format!("{} layers have no annotations: builds can't import this", sums.unusable);
             self.fault(Problem::Malformed, digest, message);
         }
-        self.index.cache = Some(Arc::new(cache));
+        self.index.cache = config.map(|found| Arc::new(found.config.cache));
     }
 
     fn envelope(&self) -> Option<&'a Envelope> {
@@ -205,10 +206,7 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> CacheIndex {
-        // Of several mentions of one blob the first counts, as sorting keeps their order.
-        self.index.reach.sort_by_key(|r| r.digest);
-        self.index.reach.dedup_by_key(|r| r.digest);
-        self.index.reach.shrink_to_fit();
+        once_each(&mut self.index.reach);
         self.index
     }
 
