@@ -30,6 +30,16 @@ bench *FILTER:
 compare:
     python3 benches/compare.py
 
+# Measures du and ls on a bucket of a million blobs, for docs/performance.md: memory, requests, time.
+bench-s3 *SIZE:
+    cargo build --locked --release
+    python3 benches/s3.py "${CARGO_TARGET_DIR:-target}/release/cachedeck" {{SIZE}}
+
+# Measures du beside rclone on a bucket of 20,000 objects, for docs/performance.md.
+compare-rclone:
+    cargo build --locked --release
+    tests/servers/with python3 benches/rclone.py "${CARGO_TARGET_DIR:-target}/release/cachedeck"
+
 # Every fuzz target for SECONDS each. Wants cargo-fuzz and a C++ compiler; fuzz/README.md tells more.
 fuzz SECONDS="60":
     #!/usr/bin/env bash

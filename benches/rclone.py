@@ -66,13 +66,12 @@ home = tempfile.mkdtemp(prefix="cachedeck-rclone-")
 # What the user has set up for AWS is not for this server.
 own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 kept = own | remote | {"RCLONE_CONFIG": os.devnull, "CACHEDECK_CACHE_DIR": home, "CACHEDECK_DATA_DIR": ""}
-FIRST, AGAIN, SIZE, FAST = "cachedeck du", "cachedeck du, again", "rclone size", "rclone size --fast-list"
-du = [cachedeck, "du", "--json", place]
+FIRST, AGAIN, SIZE = "cachedeck du", "cachedeck du, again", "rclone size"
+du = [cachedeck, "du", "--json", "--progress=none", place]
 commands = {
     FIRST: (du, kept | {"CACHEDECK_CACHE_DIR": ""}),
     AGAIN: (du, kept),
     SIZE: (["rclone", "size", "--json", f"bench:{bucket}"], kept),
-    FAST: (["rclone", "size", "--json", "--fast-list", f"bench:{bucket}"], kept),
 }
 
 
@@ -89,7 +88,7 @@ def run(name):
             sys.exit("failed with %d: %s" % (process.returncode, name))
         out.seek(0)
         told = json.load(out)
-    counted = told["count"] if name in (SIZE, FAST) else told["items"][0]["blobs"] + told["items"][0]["indexes"]
+    counted = told["count"] if name == SIZE else told["items"][0]["blobs"] + told["items"][0]["indexes"]
     if counted != objects:
         sys.exit(f"{name} counts {counted} of {objects} objects")
     return wall, used.ru_maxrss / 1000

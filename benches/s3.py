@@ -16,7 +16,7 @@ try:
             before = counts()["processor"]
             start = time.monotonic()
             with open(home + "/out", "wb") as out:
-                child = subprocess.Popen([sys.argv[1], command, "--json", place], env=env, stdout=out)
+                child = subprocess.Popen([sys.argv[1], command, "--json", "--progress=none", place], env=env, stdout=out)
                 _, status, used = os.wait4(child.pid, 0)
             wall, told = time.monotonic() - start, counts()
             first = first or told["manifest_bytes"]
