@@ -3,6 +3,8 @@
 //!
 //! * A request that can be repeated is, with backoff and jitter, after 429, 5xx and connections that broke off; nothing else
 //!   is. `Retry-After` is honoured; one that asks for more than [`LONGEST_WAIT`] ends the attempt with an error.
+//! * So that this holds for bodies, too, one of up to [`AHEAD`] bytes (a document, a page of a list) is read before its answer
+//!   is handed out. A longer one is streamed, and whoever reads it hears of it when it breaks off.
 //! * Redirects are followed, if at all, for GET and HEAD, at most [`REDIRECTS`] times, never from `https` to `http`, never
 //!   from a public host to a private one; whatever authenticates stays behind when the origin changes.
 //! * No answer, and no next piece of a body, within the timeout is [`Kind::Unavailable`].
@@ -15,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Method, Request, Response, StatusCode, Url};
+use reqwest::{Body, Client, Method, Request, Response, ResponseBuilderExt as _, StatusCode, Url};
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -34,6 +36,8 @@ pub const PLAINTEXT_VARIABLE: &str = "CACHEDECK_PLAINTEXT_CREDENTIALS";
 const ATTEMPTS: usize = 4;
 /// The longest that a server may have us wait before a retry.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest body that is read before its answer is handed out.
+const AHEAD: u64 = 4 << 20;
 /// Redirects followed in a row.
 const REDIRECTS: usize = 5;
 
@@ -158,10 +162,20 @@ impl Http {
             let (again, url) = (request.try_clone(), request.url().clone());
             let method = request.method().clone();
             let sent = tokio::time::timeout(self.timeout, self.client.execute(request)).await;
-            let failed = match sent {
+            let error = match sent {
+                Ok(Ok(response)) if !is_passing(response.status()) || again.is_none() => {
+                    tracing::debug!(%method, url = shown(&url), status = response.status().as_u16(), "answered");
+                    // What an error has to say is not worth a failure of its own.
+                    if again.is_none() || method == Method::HEAD || !response.status().is_success() {
+                        return Ok(response);
+                    }
+                    match self.ahead(response).await {
+                        Ok(response) => return Ok(response),
+                        Err(error) => error,
+                    }
+                }
                 Ok(Ok(response)) => {
                     tracing::debug!(%method, url = shown(&url), status = response.status().as_u16(), "answered");
-                    let Some(again) = again.filter(|_| is_passing(response.status())) else { return Ok(response) };
                     let Some(backoff) = delays.next() else { return Ok(response) };
                     let wait = retry_after(response.headers()).map_or(backoff, |asked| asked.max(backoff));
                     if wait > LONGEST_WAIT {
@@ -170,13 +184,12 @@ impl Http {
                     tracing::info!(%method, url = shown(&url), ?wait, status = response.status().as_u16(), "trying again");
                     drop(response);
                     tokio::time::sleep(wait).await;
-                    next = Some(again);
+                    next = again;
                     continue;
                 }
-                Ok(Err(error)) => error,
+                Ok(Err(error)) => broken(&url, error),
                 Err(_) => return Err(silent(&url, self.timeout)),
             };
-            let error = broken(&url, failed);
             let Some(again) = again.filter(|_| error.kind() == Kind::Unavailable && broke_off(&error)) else {
                 return Err(error);
             };
@@ -186,6 +199,35 @@ impl Http {
             next = Some(again);
         }
         Err(Error::new(Kind::Internal, "a request was never sent"))
+    }
+
+    /// The same answer, its body read up to [`AHEAD`] bytes, unless it says that it is longer.
+    async fn ahead(&self, response: Response) -> Result<Response> {
+        if response.content_length().is_some_and(|length| length > AHEAD) {
+            return Ok(response);
+        }
+        let url = response.url().clone();
+        let mut answer =
+            http::Response::builder().status(response.status()).version(response.version()).url(url.clone());
+        if let Some(headers) = answer.headers_mut() {
+            headers.clone_from(response.headers());
+        }
+        let mut stream = response.bytes_stream();
+        let mut begin = BytesMut::new();
+        let body = loop {
+            match tokio::time::timeout(self.timeout, stream.next()).await {
+                Ok(None) => break Body::from(begin.freeze()),
+                Ok(Some(Ok(piece))) => begin.extend_from_slice(&piece),
+                Ok(Some(Err(error))) => return Err(broken(&url, error)),
+                Err(_) => return Err(silent(&url, self.timeout)),
+            }
+            if begin.len() as u64 > AHEAD {
+                let begin = futures::stream::iter([Ok(begin.freeze())]);
+                break Body::wrap_stream(begin.chain(stream));
+            }
+        };
+        let unfit = |e| Error::new(Kind::Internal, "an answer can't be handed on").with_source(e);
+        Ok(answer.body(body).map_err(unfit)?.into())
     }
 
     /// The body, to be read byte by byte, as [`Http::pieces`] come.

@@ -3,12 +3,16 @@
 
 use crate::fixtures::Fixture;
 use crate::program::{Place, Ran};
+use crate::support::azure::Container;
+use crate::support::builder::{Builder, Told};
 use crate::support::faults::{Answer, Asked, Fault, Proxy, When};
 use crate::support::github::Github;
 use crate::support::pushing::{Repository, wait};
 use crate::support::s3::Bucket;
-use crate::support::{registry, unique};
+use crate::support::wire::{Break, Wire};
+use crate::support::{azure, registry, unique};
 use serde_json::Value;
+use tonic::{Code, Status};
 
 /// A place behind a proxy, and how its API's pages look.
 struct Subject {
@@ -25,7 +29,7 @@ struct Subject {
 }
 
 /// A new backend is one line here.
-const SUBJECTS: &[fn() -> Subject] = &[registry_subject, gha_subject, s3_subject];
+const SUBJECTS: &[fn() -> Subject] = &[registry_subject, gha_subject, s3_subject, azblob_subject];
 
 fn registry_subject() -> Subject {
     let repository = Repository::new(&registry(), &unique("faults"));
@@ -106,6 +110,34 @@ fn s3_subject() -> Subject {
     }
 }
 
+fn azblob_subject() -> Subject {
+    let container = Container::of_files(&Fixture::unpack("azblob-container").path());
+    let proxy = Proxy::before(&azure());
+    let location = format!("{},prefix=team/", container.location().replace(&azure(), proxy.url()));
+    let page = |blobs: &str, marker: &str| {
+        let page =
+            format!("<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{marker}</NextMarker></EnumerationResults>");
+        Answer::status(200).with_body(page)
+    };
+    Subject {
+        name: "azblob",
+        location,
+        proxy,
+        env: Vec::new(),
+        list: "comp=list",
+        empty_page: Fault::Answers(page("", "")),
+        duplicate_page: Fault::changed(|asked, answer| match asked.line.contains("marker=second") {
+            true => answer,
+            false => {
+                let page = String::from_utf8(answer.body.clone()).unwrap();
+                let marker = "<NextMarker>second</NextMarker>";
+                answer.with_body(page.replace("<NextMarker/>", marker).replace("<NextMarker></NextMarker>", marker))
+            }
+        }),
+        looping_page: Fault::Answers(page("", "1")),
+    }
+}
+
 impl Subject {
     fn run(&self) -> Ran {
         self.run_for("30s")
@@ -142,10 +174,10 @@ fn faults() -> Vec<(&'static str, Fault, End)> {
         ("reset", Fault::Reset, End::Same),
         ("stall", Fault::Stall, End::Told(&[1])),
         ("stall halfway", Fault::StallHalfway, End::Told(&[1])),
-        ("reset halfway", Fault::ResetHalfway, End::Told(&[1])),
+        ("reset halfway", Fault::ResetHalfway, End::Same),
         ("truncated body", Fault::Truncated, End::Told(&[6])),
         ("too long a body", Fault::TooLong, End::Told(&[6])),
-        ("wrong length", Fault::WrongLength, End::Told(&[1])),
+        ("wrong length", Fault::WrongLength, End::Same),
         ("wrong bytes", Fault::WrongBytes, End::Told(&[6])),
     ]
 }
@@ -165,7 +197,7 @@ fn a_fault_at_any_request_ends_well() {
     for subject in SUBJECTS {
         let subject = subject();
         let whole = subject.run();
-        assert_eq!(whole.code, 0, "{}: {whole}", subject.name);
+        assert!(whole.code == 0 && shown(&whole)["items"][0]["layers"].is_number(), "{}: {whole}", subject.name);
         let requests = subject.proxy.asked().len();
         assert!(requests > 1, "{}", subject.name);
         for (name, fault, end) in faults() {
@@ -239,5 +271,56 @@ fn odd_pages_end_well() {
         assert_eq!(looping.code, 6, "{}: {looping}", subject.name);
         assert!(looping.err.contains("circle"), "{}: {looping}", subject.name);
         assert!(subject.proxy.asked().len() < 20, "{}", subject.name);
+    }
+}
+
+/// What a builder says of its records, over `wire`.
+fn records(wire: &Wire, timeout: &str) -> Ran {
+    let place = Place::empty();
+    let mut command =
+        place.command(&["daemon", "du", "--json", &format!("type=daemon,addr=tcp://127.0.0.1:{}", wire.port)]);
+    Ran::of(command.env("CACHEDECK_TIMEOUT", timeout).output().unwrap())
+}
+
+#[test]
+fn the_wire_to_a_builder_may_fail_anywhere() {
+    let builder = Builder::start(Told::recorded());
+    let wire = Wire::to(builder.port);
+    let whole = records(&wire, "30s");
+    assert!(whole.code == 0 && shown(&whole)["complete"] == true, "{whole}");
+    let length = wire.passed();
+    let mut wrong = Vec::new();
+    for how in [Break::Reset, Break::End, Break::Silence, Break::Noise] {
+        for part in 0..16 {
+            wire.fail(Some((length * part / 16, how)));
+            let ran = records(&wire, if how == Break::Silence { "300ms" } else { "30s" });
+            // Nothing tells wrong bytes within a text from right ones.
+            let garbled = how == Break::Noise && ran.code == 0;
+            if let Some(why) = verdict(&ran, &whole, End::Told(&[1])).filter(|_| !garbled) {
+                wrong.push(format!("{how:?} after {part}/16: {why}\n{ran}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} go wrong:\n\n{}", wrong.len(), wrong.join("\n\n"));
+    wire.fail(None);
+    assert_eq!(shown(&records(&wire, "30s")), shown(&whole), "it works again");
+}
+
+#[test]
+fn what_a_builder_refuses_is_told() {
+    for (code, exit) in [
+        (Code::Unauthenticated, 4),
+        (Code::PermissionDenied, 4),
+        (Code::ResourceExhausted, 1),
+        (Code::Unavailable, 1),
+        (Code::DeadlineExceeded, 1),
+        (Code::Unknown, 1),
+        (Code::Unimplemented, 0),
+    ] {
+        let builder = Builder::start(Told { failure: Some(Status::new(code, "no")), ..Told::recorded() });
+        let ran = records(&Wire::to(builder.port), "30s");
+        assert_eq!(ran.code, exit, "{code:?}: {ran}");
+        let is_told = ran.err.contains("\"type\":\"error\"") || shown(&ran)["complete"] == false;
+        assert!(is_told, "{code:?}: {ran}");
     }
 }

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod github;
 pub mod pushing;
 pub mod s3;
+pub mod wire;
 
 /// Where a server is that `tests/servers/with` started. Fails where it did not: no test is skipped for want of a server.
 fn server(variable: &str) -> String {

@@ -107,7 +107,8 @@ impl<'a> Pages<'a> {
         self.empty = if entries.is_empty() { self.empty + 1 } else { 0 };
         let again = self.next.as_ref().is_some_and(|marker| !self.seen.insert(marker.clone()));
         if again || self.empty > EMPTY_PAGES {
-            return Err(Error::corrupt(format!("listing {:?}: the pages never end", self.prefix)));
+            let why = if again { "the pages lead in a circle" } else { "page after page is empty" };
+            return Err(Error::corrupt(format!("listing {:?}: {why}", self.prefix)));
         }
         Ok(Ok(Some(entries)))
     }

@@ -14,16 +14,28 @@ struct Server {
 }
 
 fn server() -> Server {
-    let behind = Proxy::before("http://127.0.0.1:1");
-    behind.play(When::always(), Fault::Answers(Answer::status(200).with_body("body")));
-    Server { proxy: Proxy::before(behind.url()), _behind: behind }
+    Server::saying("body")
+}
+
+/// Of a body that is not read before its answer is handed out.
+fn long() -> Vec<u8> {
+    vec![b'x'; AHEAD as usize + 1]
 }
 
 impl Server {
+    fn saying(body: impl Into<Vec<u8>>) -> Self {
+        let behind = Proxy::before("http://127.0.0.1:1");
+        behind.play(When::always(), Fault::Answers(Answer::status(200).with_body(body)));
+        Self { proxy: Proxy::before(behind.url()), _behind: behind }
+    }
+
     fn playing(when: When, fault: Fault) -> Self {
-        let server = server();
-        server.proxy.play(when, fault);
-        server
+        server().and_playing(when, fault)
+    }
+
+    fn and_playing(self, when: When, fault: Fault) -> Self {
+        self.proxy.play(when, fault);
+        self
     }
 
     fn url(&self, path: &str) -> Url {
@@ -173,26 +185,50 @@ async fn silence_ends() {
     assert!(error.to_string().ends_with("nothing came for 0.1 s"), "{error}");
 
     let server = Server::playing(When::always(), Fault::StallHalfway);
+    let error = server.get(&http).await.unwrap_err();
+    assert_eq!((error.kind(), server.asked()), (Kind::Unavailable, 1));
+
+    let server = Server::saying(long()).and_playing(When::always(), Fault::StallHalfway);
     let patient = Http { timeout: Duration::from_secs(20), ..http.clone() };
     let response = server.get(&patient).await.unwrap();
-    assert_eq!(http.bytes(response, 100).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(http.bytes(response, u64::MAX).await.unwrap_err().kind(), Kind::Unavailable);
     let mut read = Vec::new();
     let mut reader = http.reader(server.get(&patient).await.unwrap());
     let error = reader.read_to_end(&mut read).await.unwrap_err();
-    assert_eq!((error.kind(), read.as_slice()), (io::ErrorKind::TimedOut, &b"bo"[..]));
+    assert_eq!((error.kind(), read.len()), (io::ErrorKind::TimedOut, long().len() / 2));
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_whole_is_no_body() {
+async fn a_body_that_breaks_off_is_asked_for_again() {
+    let http = Http::new().unwrap().with_attempts(2);
+    for fault in [Fault::ResetHalfway, Fault::WrongLength] {
+        let server = Server::playing(When::nth(1), fault.clone());
+        let response = server.get(&http).await.unwrap();
+        assert_eq!(response.url(), &server.url("/x?sig=canary"), "it is known where it came from");
+        assert_eq!(http.bytes(response, 100).await.unwrap(), "body");
+        assert_eq!(server.asked(), 2);
+
+        let server = Server::playing(When::always(), fault);
+        let error = server.get(&http).await.unwrap_err();
+        assert_eq!((error.kind(), server.asked()), (Kind::Unavailable, 2));
+        assert!(!error.to_string().contains("canary"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_body_that_is_not_whole_is_no_body() {
     let http = Http::new().unwrap();
     for fault in [Fault::ResetHalfway, Fault::WrongLength] {
-        let server = Server::playing(When::always(), fault);
-        let error = http.bytes(server.get(&http).await.unwrap(), 100).await.unwrap_err();
+        let server = Server::saying(long()).and_playing(When::always(), fault);
+        let error = http.bytes(server.get(&http).await.unwrap(), u64::MAX).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unavailable);
         assert!(!error.to_string().contains("canary"), "{error}");
         let mut reader = http.reader(server.get(&http).await.unwrap());
         assert!(reader.read_to_end(&mut Vec::new()).await.is_err());
+        assert_eq!(server.asked(), 2, "it is streamed, once");
     }
+    let whole = Server::saying(long());
+    assert_eq!(http.bytes(whole.get(&http).await.unwrap(), u64::MAX).await.unwrap(), long());
 }
 
 #[tokio::test]
