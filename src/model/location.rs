@@ -319,7 +319,9 @@ impl Location {
             "local" => &["src", "dest"],
             "registry" | "inline" => &["ref"],
             "s3" => &["bucket", "prefix"],
-            "azblob" => &["account_url", "account_name", "container"],
+            // The URL names the account, unless only its name is given.
+            "azblob" if self.value("account_url").is_some() => &["account_url", "container", "prefix"],
+            "azblob" => &["account_name", "container", "prefix"],
             "gha" => &["repo", "repository", "scope"],
             "daemon" => &["builder", "addr"],
             _ => &[],

@@ -194,6 +194,11 @@ fn titles_are_short_and_safe() {
         ("type=local,dest=c\u{1b}[2J", r"local:c\x1b[2J"),
         ("ghcr.io/a/b:c", "registry:ghcr.io/a/b:c"),
         ("type=s3,region=r,prefix=team-a/,bucket=ci", "s3:ci/team-a/"),
+        (
+            "type=azblob,account_url=https://a.blob.core.windows.net,account_name=a,container=c,prefix=team/",
+            "azblob:https://a.blob.core.windows.net/c/team/",
+        ),
+        ("type=azblob,account_name=a,container=c", "azblob:a/c"),
         ("type=daemon,builder=ci0", "daemon:ci0"),
         ("type=gha,scope=main", "gha:main"),
         ("type=new,x=1", "new"),
