@@ -29,7 +29,7 @@ Levels, each with those before it:
 
 Findings:
   blob_missing wrong_size wrong_digest unreadable malformed stray leftover unknown_option changed
-  unlisted_layer too_large deleted; --fail-on also takes
+  unlisted_layer too_large deleted limited; --fail-on also takes
   missing (blob_missing), corrupt (wrong_size wrong_digest malformed), error, warning, note, any and none
 
 Fields to filter and sort by:
@@ -68,7 +68,7 @@ enum FailOn {
     Problem(Problem),
 }
 
-const PROBLEMS: [Problem; 12] = [
+const PROBLEMS: [Problem; 13] = [
     Problem::BlobMissing,
     Problem::WrongSize,
     Problem::WrongDigest,
@@ -81,6 +81,7 @@ const PROBLEMS: [Problem; 12] = [
     Problem::UnlistedLayer,
     Problem::TooLarge,
     Problem::Deleted,
+    Problem::Limited,
 ];
 
 const GROUPS: [(&str, FailOn); 7] = [

@@ -80,7 +80,9 @@ pub fn inventory(location: Location, findings: Vec<Finding>, seen: Seen, keep: K
         .chain(findings)
         .chain(seen.findings)
         .collect();
-    let mut complete = warnings.iter().all(|w| matches!(w.problem, Problem::UnknownOption | Problem::Limited))
+    // What was deleted is no version any more, whoever still keeps it.
+    let harmless = [Problem::UnknownOption, Problem::Limited, Problem::Deleted];
+    let mut complete = warnings.iter().all(|w| harmless.contains(&w.problem))
         && indexes
             .iter()
             .all(|i| !i.findings.iter().any(|f| matches!(f.problem, Problem::Malformed | Problem::Unreadable)));

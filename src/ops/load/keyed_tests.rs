@@ -4,7 +4,7 @@ use super::{load, load_sums};
 use crate::error::{Error, Kind, Result};
 use crate::model::cache::Form;
 use crate::model::digest::Digest;
-use crate::model::finding::Problem;
+use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{CacheIndex, Inventory, State};
 use crate::model::location::Location;
 use crate::progress::Progress;
@@ -19,6 +19,8 @@ struct Bucket {
     blobs: Memory,
     current: Vec<(&'static str, Bytes)>,
     past: Vec<(&'static str, Bytes)>,
+    /// What is said of the past.
+    told: Vec<Finding>,
     /// Names whose config can't be had, and why.
     refused: Vec<(&'static str, Kind)>,
 }
@@ -27,7 +29,7 @@ impl Bucket {
     fn new(current: &[(&'static str, &[&[u8]])]) -> Self {
         let blobs = Memory::new(Location::new("s3"));
         let current = current.iter().map(|(name, layers)| (*name, config(layers))).collect();
-        Self { blobs, current, past: Vec::new(), refused: Vec::new() }
+        Self { blobs, current, past: Vec::new(), told: Vec::new(), refused: Vec::new() }
     }
 
     fn look(self) -> Inventory {
@@ -86,7 +88,7 @@ impl Store for Bucket {
     }
 
     async fn past(&self) -> Result<References> {
-        Ok(references("past", &self.past))
+        Ok(References { findings: self.told.clone(), ..references("past", &self.past) })
     }
 
     async fn document(&self, reference: &Reference, _limit: u64) -> Result<Bytes> {
@@ -170,6 +172,17 @@ fn what_an_unread_version_needs_is_no_orphan() {
         assert_eq!((state(&found, b"a"), state(&found, b"bb")), (State::Live, State::Unknown), "{kind:?}");
         assert_eq!((found.usage.unknown_bytes, found.usage.orphan_bytes), (2, 0));
         assert!(!found.complete);
+    }
+}
+
+#[test]
+fn what_was_deleted_leaves_nothing_open() {
+    for (problem, complete) in [(Problem::Deleted, true), (Problem::Limited, true), (Problem::Unreadable, false)] {
+        let mut bucket = Bucket::new(&[("main", &[b"a"])]);
+        bucket.blobs.insert(&b"a"[..]);
+        bucket.told.push(Finding::new(problem, None, "something"));
+        let found = bucket.look();
+        assert_eq!((found.complete, found.warnings.len()), (complete, 1), "{problem:?}");
     }
 }
 
