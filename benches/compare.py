@@ -5,7 +5,7 @@ usage: benches/compare.py [--rounds N] [--dir DIR]
 
 It builds the release binary, makes the cache (1,000 versions of 80 layers, 25,900 blobs) and needs umoci, find and
 sha256sum; on Debian it installs umoci. Each round runs every command once, so that a change of the machine's speed meets
-all of them; the warm-up round is not counted. umoci deletes, so it gets a fresh copy each time; copying is not timed."""
+all of them; the warm-up round is not counted. What deletes gets a fresh copy each time; copying is not timed."""
 import argparse, json, os, platform, shutil, statistics, subprocess, sys, tempfile, time
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -36,7 +36,8 @@ metadata = ["cargo", "metadata", "--format-version=1", "--no-deps"]
 target = json.loads(subprocess.run(metadata, cwd=root, check=True, capture_output=True).stdout)["target_directory"]
 cachedeck = os.path.join(target, "release", "cachedeck")
 work = options.dir or tempfile.mkdtemp(prefix="cachedeck-compare-")
-cache, copy = os.path.join(work, "cache"), os.path.join(work, "copy")
+cache, copy, pruned = (os.path.join(work, name) for name in ("cache", "copy", "pruned"))
+os.environ["CACHEDECK_DATA_DIR"] = os.path.join(work, "data")
 if not os.path.exists(cache):
     make = [sys.executable, os.path.join(here, "mkbig.py"), cache, "1000", "80", "0.7", "8192"]
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
@@ -47,12 +48,15 @@ with open(sums, "w") as out:
     for name in files:
         out.write("%s  %s\n" % (name, os.path.join(blobs, name)))
 
-DU, GC, FIND, VERIFY, SUM, VERSION = "cachedeck du --json", "umoci gc", "find -printf %s", \
-    "cachedeck verify --level digest", "sha256sum --check", "cachedeck --version"
+DU, GC, PLAN, PRUNE, FIND, VERIFY, SUM, VERSION = "cachedeck du --json", "umoci gc", "cachedeck prune (the plan)", \
+    "cachedeck prune --exclusive --apply", "find -printf %s", "cachedeck verify --level digest", "sha256sum --check", \
+    "cachedeck --version"
 location = "type=local,src=" + cache
 commands = {
     DU: [cachedeck, "du", "--json", location],
     GC: ["umoci", "gc", "--layout", copy],
+    PLAN: [cachedeck, "prune", "--exclusive", location],
+    PRUNE: [cachedeck, "prune", "--exclusive", "--apply", "--yes", "type=local,src=" + pruned],
     FIND: ["find", cache, "-type", "f", "-printf", "%s\n"],
     VERIFY: [cachedeck, "verify", "--level", "digest", location],
     # One process for all files, told by a list: they are too many for one command line.
@@ -62,9 +66,12 @@ commands = {
 measured = {name: [] for name in commands}
 for number in range(options.rounds + 1):
     for name, command in commands.items():
-        if name == GC:
-            shutil.rmtree(copy, ignore_errors=True)
-            subprocess.run(["cp", "-a", cache, copy], check=True)
+        fresh = {GC: copy, PRUNE: pruned}.get(name)
+        if fresh:
+            shutil.rmtree(fresh, ignore_errors=True)
+            subprocess.run(["cp", "-a", cache, fresh], check=True)
+            # What the copy left to be written is not for the command to wait for.
+            os.sync()
         result = run(command)
         if number:
             measured[name].append(result)
@@ -88,6 +95,8 @@ for name in commands:
     print("| `%s` | %.3f s | %.3f s | %.0f MiB |" % (name, wall, used, peak))
 print("\n| wall times, median of the rounds' ratios | is | wanted |\n| --- | ---: | ---: |")
 print("| `du` to `umoci gc` | %.2f | at most 0.50 |" % ratio(DU, GC))
+print("| `prune --exclusive --apply` to `umoci gc` | %.2f | at most 1.00 |" % ratio(PRUNE, GC))
+print("| `prune`, the plan, to `umoci gc` | %.2f | at most 0.50 |" % ratio(PLAN, GC))
 print("| `du` to `find` | %.2f | |" % ratio(DU, FIND))
 print("| `sha256sum` to `verify` | %.2f | at least 1.60 |" % ratio(SUM, VERIFY))
 print("| `--version` | %.1f ms | under 10 ms |" % (middle(VERSION)[0] * 1000))

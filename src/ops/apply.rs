@@ -329,6 +329,8 @@ impl Work<'_> {
                     self.run.freed += 1;
                     self.run.freed_bytes += bytes;
                 }
+                // Somebody goes on with it: it stays.
+                Err(error) if error.kind() == Kind::Stale => self.run.restored += 1,
                 Err(error) => self.fail(&format!("{} was not removed", crate::model::text::safe(name)), &error),
             }
         }

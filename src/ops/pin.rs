@@ -54,7 +54,7 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, index: &CacheIndex,
         return Err(Error::corrupt(format!("{what}, so a pin would keep nothing that works"))
             .with_hint("`cachedeck repair` mends it; `cachedeck verify` tells what is wrong"));
     }
-    let references = store.references().await?;
+    let references = prune::names(store, sight.inventory).await?;
     let mut plan = empty(store, sight, &references, Purpose::Pin).await?;
     let reason = pin.reason.clone().unwrap_or_else(|| "you pin it".to_owned());
     plan.rows.push(row(Fate::Write, &pin.name, index, reason));
@@ -97,7 +97,7 @@ pub async fn unname(
     if !store.capabilities().remove {
         return Err(Error::unsupported(store.location().kind(), "names can't be taken away"));
     }
-    let references = store.references().await?;
+    let references = prune::names(store, sight.inventory).await?;
     let called = |reference: &&Reference| reference.name == name;
     let shown = crate::model::text::safe(name);
     let Some(reference) = references.items.iter().find(called) else {

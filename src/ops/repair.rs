@@ -10,7 +10,7 @@ use crate::model::digest::Digest;
 use crate::model::inventory::CacheIndex;
 use crate::model::plan::{Fate, Plan, Purpose, Row, Step, Subject, Target};
 use crate::model::units::count;
-use crate::ops::prune::{Sight, leads_to, step_without};
+use crate::ops::prune::{Sight, leads_to, names, step_without};
 use crate::ops::{load, pin};
 use crate::store::{Reference, Store};
 use futures::StreamExt as _;
@@ -44,7 +44,7 @@ pub async fn plan(
         return Err(Error::unsupported(kind, "a version can't be written anew there")
             .with_hint("take the broken one away, or export the cache again"));
     }
-    let references = store.references().await?;
+    let references = names(store, sight.inventory).await?;
     let mut plan = pin::empty(store, sight, &references, Purpose::Repair).await?;
     let corrupt: BTreeSet<Digest> = wish.corrupt.iter().copied().collect();
     let mut broken: Vec<&CacheIndex> = Vec::new();
@@ -71,7 +71,7 @@ pub async fn plan(
     let mut written = BTreeSet::new();
     let mut replaced: Vec<&CacheIndex> = Vec::new();
     for index in broken {
-        let names: Vec<&Reference> = references.items.iter().filter(|r| leads_to(r, index)).collect();
+        let own: Vec<&Reference> = references.items.iter().filter(|r| leads_to(r, index)).collect();
         let hurt = index.reach.iter().any(|r| lost.contains(&r.digest));
         let mut row = row(index);
         if !hurt {
@@ -85,19 +85,19 @@ pub async fn plan(
         match mended(store, index, &lost).await? {
             Mended::Version { documents, digest, needs, dropped } => {
                 row.reason = dropped;
-                if names.is_empty() {
+                if own.is_empty() {
                     row.fate = Fate::Keep;
                     row.reason = "no name leads to it: nothing is mended that nobody uses".to_owned();
                     plan.rows.push(row);
                     continue;
                 }
                 replaced.push(index);
-                for (own, text) in documents {
-                    if written.insert(own) {
-                        plan.steps.push(Step::Write { digest: own, text });
+                for (document, text) in documents {
+                    if written.insert(document) {
+                        plan.steps.push(Step::Write { digest: document, text });
                     }
                 }
-                for reference in names {
+                for reference in own {
                     plan.steps.push(Step::Lead {
                         name: reference.name.clone(),
                         digest,
@@ -110,7 +110,7 @@ pub async fn plan(
             Mended::Nothing(why) => {
                 row.fate = Fate::Remove;
                 row.reason = why;
-                plan.steps.extend(names.into_iter().filter_map(step_without));
+                plan.steps.extend(own.into_iter().filter_map(step_without));
             }
             Mended::Never(why) => {
                 row.fate = Fate::Keep;

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 const A: &str = "layer a";
 const B: &str = "layer b";
+/// Names that must be there in the end.
+const BOTH: &[&str] = &["main", "new"];
 
 /// A named version, and two old blobs that nothing needs.
 async fn two_orphans() -> Arc<Memory> {
@@ -93,6 +95,7 @@ async fn finish(store: &Arc<Memory>) {
 async fn count(
     begin: impl AsyncFn() -> Arc<Memory>,
     actors: impl Fn(&Arc<Memory>) -> Vec<Actor>,
+    expected: &[&str],
     settles: bool,
 ) -> (usize, usize) {
     let broken = Cell::new(0);
@@ -100,7 +103,9 @@ async fn count(
         if settles {
             finish(store).await;
         }
-        broken.set(broken.get() + usize::from(!oracle::broken(store).await.is_empty()));
+        let names: Vec<String> = store.references().await.unwrap().items.into_iter().map(|r| r.name).collect();
+        let lost = expected.iter().any(|name| !names.iter().any(|is| is == name));
+        broken.set(broken.get() + usize::from(lost || !oracle::broken(store).await.is_empty()));
     })
     .await;
     (orders, broken.get())
@@ -109,7 +114,7 @@ async fn count(
 #[tokio::test]
 async fn a_build_while_pruning_loses_nothing() {
     let actors = |store: &Arc<Memory>| vec![exporter(store, "new"), pruner(store, usual())];
-    let (orders, broken) = count(two_orphans, actors, true).await;
+    let (orders, broken) = count(two_orphans, actors, BOTH, true).await;
     println!("exporter x pruner: {orders} orders, {broken} broken");
     assert!(orders > 100);
     assert_eq!(broken, 0);
@@ -118,7 +123,7 @@ async fn a_build_while_pruning_loses_nothing() {
 #[tokio::test]
 async fn a_build_that_takes_the_name_meanwhile_loses_nothing() {
     let actors = |store: &Arc<Memory>| vec![exporter(store, "main"), pruner(store, usual())];
-    let (orders, broken) = count(two_orphans, actors, true).await;
+    let (orders, broken) = count(two_orphans, actors, &["main"], true).await;
     println!("exporter of the same name x pruner: {orders} orders, {broken} broken");
     assert_eq!(broken, 0);
 }
@@ -133,43 +138,72 @@ async fn a_build_while_what_is_hidden_is_freed_loses_nothing() {
         store
     };
     let actors = |store: &Arc<Memory>| vec![exporter(store, "new"), pruner(store, usual())];
-    let (orders, broken) = count(hidden, actors, true).await;
+    let (orders, broken) = count(hidden, actors, BOTH, true).await;
     println!("exporter x freeing: {orders} orders, {broken} broken");
     assert_eq!(broken, 0);
 }
 
+/// A named version, and one old blob that nothing needs.
+async fn one_orphan() -> Arc<Memory> {
+    let store = Arc::new(Memory::new(Location::new("memory")));
+    let main = Version::of(&["c"]);
+    main.insert(&store);
+    store.name("main", main.digest());
+    store.insert(A);
+    store.advance(SignedDuration::from_hours(30 * 24));
+    store
+}
+
+/// An export that reuses that blob.
+fn small_exporter(direct: &Arc<Memory>, name: &'static str) -> Actor {
+    let direct = direct.clone();
+    Arc::new(move |store: Arc<dyn Store>| {
+        let direct = direct.clone();
+        async move {
+            let version = Version::of(&["a"]);
+            let layer = &version.layers[0];
+            if store.stat(&Digest::of(layer)).await.is_err() {
+                store.put(&Digest::of(layer), Box::new(std::io::Cursor::new(layer.clone()))).await.unwrap();
+            }
+            for document in [&version.config, &version.manifest] {
+                direct.put(&Digest::of(document), Box::new(std::io::Cursor::new(document.clone()))).await.unwrap();
+            }
+            let before = direct.references().await.unwrap().items.into_iter().find(|r| r.name == name);
+            let expected = before.map_or(Expected::Absent, |r| Expected::Version(r.version.unwrap()));
+            store.publish(name, &version.manifest, &[], expected).await.unwrap();
+        }
+        .boxed()
+    })
+}
+
 #[tokio::test]
 async fn two_prunings_and_a_build_lose_nothing() {
-    let begin = async || {
-        let store = Arc::new(Memory::new(Location::new("memory")));
-        let main = Version::of(&["c"]);
-        main.insert(&store);
-        store.name("main", main.digest());
-        store.insert(A);
-        store.advance(SignedDuration::from_hours(30 * 24));
-        store
-    };
-    let one_blob = |direct: &Arc<Memory>| -> Actor {
-        let direct = direct.clone();
+    let actors = |store: &Arc<Memory>| vec![small_exporter(store, "new"), pruner(store, usual()), undoer_of_all(store)];
+    let (orders, broken) = count(one_orphan, actors, BOTH, true).await;
+    println!("exporter x pruner x emptier: {orders} orders, {broken} broken");
+    assert_eq!(broken, 0);
+}
+
+#[tokio::test]
+async fn a_build_that_ends_while_a_plan_is_made_keeps_its_name() {
+    // Its manifest may be seen before its name: it must not be taken for a version that nobody wants.
+    let wish = Wish { grace: Some(SignedDuration::ZERO), ..usual() };
+    let planner = |direct: &Arc<Memory>| -> Actor {
+        let (direct, wish) = (direct.clone(), wish.clone());
         Arc::new(move |store: Arc<dyn Store>| {
-            let direct = direct.clone();
+            let (direct, wish) = (direct.clone(), wish.clone());
             async move {
-                let version = Version::of(&["a"]);
-                let layer = &version.layers[0];
-                if store.stat(&Digest::of(layer)).await.is_err() {
-                    store.put(&Digest::of(layer), Box::new(std::io::Cursor::new(layer.clone()))).await.unwrap();
+                if let Err(error) = prune(&store, &direct, &wish).await {
+                    assert!(matches!(error.kind(), Kind::Stale | Kind::Busy), "{error}");
                 }
-                for document in [&version.config, &version.manifest] {
-                    direct.put(&Digest::of(document), Box::new(std::io::Cursor::new(document.clone()))).await.unwrap();
-                }
-                store.publish("new", &version.manifest, &[], Expected::Absent).await.unwrap();
             }
             .boxed()
         })
     };
-    let actors = |store: &Arc<Memory>| vec![one_blob(store), pruner(store, usual()), undoer_of_all(store)];
-    let (orders, broken) = count(begin, actors, true).await;
-    println!("exporter x pruner x emptier: {orders} orders, {broken} broken");
+    let actors = |store: &Arc<Memory>| vec![small_exporter(store, "main"), planner(store)];
+    let (orders, broken) = count(one_orphan, actors, &["main"], true).await;
+    println!("exporter x planning and pruning: {orders} orders, {broken} broken");
+    assert!(orders > 50);
     assert_eq!(broken, 0);
 }
 
@@ -234,7 +268,7 @@ mod mutants {
     #[tokio::test]
     async fn mark_and_sweep_is_caught() {
         let actors = |store: &Arc<Memory>| vec![exporter(store, "new"), mark(&[A, B])(store)];
-        let (orders, broken) = count(two_orphans, actors, false).await;
+        let (orders, broken) = count(two_orphans, actors, BOTH, false).await;
         println!("mark and sweep: {orders} orders, {broken} broken");
         assert!(broken > 0);
     }
@@ -254,7 +288,7 @@ mod mutants {
             })
         };
         let actors = |store: &Arc<Memory>| vec![exporter(store, "new"), patient(store)];
-        let (orders, broken) = count(two_orphans, actors, false).await;
+        let (orders, broken) = count(two_orphans, actors, BOTH, false).await;
         println!("mark, wait, mark again, sweep: {orders} orders, {broken} broken");
         assert!(broken > 0);
     }
@@ -264,7 +298,7 @@ mod mutants {
     async fn hiding_without_settling_is_caught() {
         let at_once = Wish { exclusive: true, ..usual() };
         let actors = |store: &Arc<Memory>| vec![exporter(store, "new"), pruner(store, at_once.clone())];
-        let (orders, broken) = count(two_orphans, actors, false).await;
+        let (orders, broken) = count(two_orphans, actors, BOTH, false).await;
         println!("hide, mark again at once, free: {orders} orders, {broken} broken");
         assert!(broken > 0);
     }

@@ -8,6 +8,8 @@
 
 mod faults;
 mod interleavings;
+#[cfg(unix)]
+mod local;
 mod objects;
 mod oracle;
 mod properties;

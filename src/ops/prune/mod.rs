@@ -9,7 +9,7 @@ mod choose;
 #[cfg(test)]
 mod tests;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::pin::Pin;
@@ -87,8 +87,8 @@ pub struct Sight<'a> {
 
 /// Plans. Reads, but changes nothing.
 ///
-/// [`crate::error::Kind::Unsupported`] where the place has its own way; [`crate::error::Kind::Invalid`] for a policy that
-/// makes no sense there.
+/// [`Kind::Unsupported`] where the place has its own way; [`Kind::Invalid`] for a policy that makes no sense there;
+/// [`Kind::Stale`] if it has changed since it was looked at.
 pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Result<Plan> {
     let claims = store.capabilities();
     if !claims.remove && !claims.hide {
@@ -100,7 +100,7 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
         });
     }
     let promise = promised(store.promise().await?, wish);
-    let references = store.references().await?;
+    let references = names(store, sight.inventory).await?;
     let inventory = sight.inventory;
     let chosen = choose::choose(sight, &wish.policy)?;
     let candidates = match claims.hide {
@@ -156,6 +156,29 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
     plan.refused = guard(inventory, &chosen, &plan, wish);
     plan.warnings = warn(inventory, &chosen, &plan, wish.policy.max_size);
     Ok(plan)
+}
+
+/// The names of the place, if they still lead where they led when it was looked at. A build that ends between the two looks names
+/// a version that was taken for one without a name.
+///
+/// [`Kind::Stale`] if they do not.
+pub(in crate::ops) async fn names(store: &Arc<dyn Store>, inventory: &Inventory) -> Result<References> {
+    let references = store.references().await?;
+    let known = |reference: &&Reference| {
+        let leads = |index: &&CacheIndex| leads_to(reference, index);
+        inventory.indexes.iter().filter(leads).any(|index| match reference.name.is_empty() {
+            true => index.listed,
+            false => index.tags.contains(&reference.name),
+        })
+    };
+    match references.items.iter().find(|reference| !known(reference)) {
+        None => Ok(references),
+        Some(reference) => {
+            let name = crate::model::text::safe(&reference.name);
+            let what = format!("{name} came to lead elsewhere while {} was looked at", inventory.location.title());
+            Err(Error::new(Kind::Stale, what).with_hint("look again"))
+        }
+    }
 }
 
 /// What the place promises, with the user's own times.
