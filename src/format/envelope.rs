@@ -190,6 +190,25 @@ impl Envelope {
     }
 }
 
+/// The media type that a registry is told of an envelope: its own, where it gives one, else what its content makes it.
+/// [`crate::error::Kind::Corrupt`] for what is no envelope.
+pub fn media_type(bytes: &[u8]) -> Result<String> {
+    let envelope = Envelope::read(bytes)?;
+    let said = parse::<Raw>(bytes, "manifest")?.media_type;
+    if !said.is_empty() {
+        return Ok(said);
+    }
+    let docker = |list: &[Descriptor]| list_form("", list) == Form::DockerList;
+    Ok(match &envelope {
+        Envelope::Cache { form: Form::ImageManifest, .. } => MediaType::ImageManifest.to_string(),
+        Envelope::Image { config, .. } if &*config.media_type == DOCKER_CONFIG => DOCKER_MANIFEST.to_owned(),
+        Envelope::Image { .. } => MediaType::ImageManifest.to_string(),
+        Envelope::Cache { form: Form::DockerList, .. } => DOCKER_LIST.to_owned(),
+        Envelope::Images { manifests } if docker(manifests) => DOCKER_LIST.to_owned(),
+        Envelope::Cache { .. } | Envelope::Images { .. } => MediaType::ImageIndex.to_string(),
+    })
+}
+
 /// An index that does not say what it is is told by its layers.
 fn list_form(media_type: &str, layers: &[Descriptor]) -> Form {
     let docker = match media_type {

@@ -9,6 +9,8 @@
 //!   from a public host to a private one; whatever authenticates stays behind when the origin changes.
 //! * No answer, and no next piece of a body, within the timeout is [`Kind::Unavailable`].
 
+mod upload;
+
 use super::BlobReader;
 use crate::error::{Error, Kind, Result};
 use crate::model::units;

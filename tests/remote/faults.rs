@@ -228,12 +228,18 @@ fn verdict(ran: &Ran, whole: &Ran, end: End) -> Option<String> {
     }
     let End::Told(codes) = end else { return Some("it should have been tried again".to_owned()) };
     match ran.code {
-        0 if seen["complete"] == false => None,
+        0 if seen["complete"] == false || has_damage(&seen) => None,
         0 => Some("something is missing, and nothing says so".to_owned()),
         code if !codes.contains(&code) => Some(format!("exit code {codes:?} was expected")),
         _ if !ran.err.contains("\"type\":\"error\"") => Some("no error is told".to_owned()),
         _ => None,
     }
+}
+
+/// Whether a version is said to be damaged, by what it lacks.
+fn has_damage(seen: &Value) -> bool {
+    let damaged = |item: &Value| item["state"] == "damaged" && item["missing"] != Value::Array(vec![]);
+    seen["items"].as_array().is_some_and(|items| items.iter().any(damaged))
 }
 
 #[test]

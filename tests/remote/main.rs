@@ -16,4 +16,5 @@ mod canaries;
 mod faults;
 mod gha;
 mod registry;
+mod registry_writes;
 mod s3;

@@ -14,6 +14,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_A
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -65,7 +66,9 @@ pub struct Auth {
     folder: Option<PathBuf>,
     /// Hosts that the user trusts with credentials, beside those known here.
     trusted: Vec<String>,
-    login: OnceCell<Option<Login>>,
+    /// What tokens are asked for: `pull`, `pull,push`.
+    actions: &'static str,
+    login: Arc<OnceCell<Option<Login>>>,
     pass: Mutex<Pass>,
     /// Why credentials were not used, as far as is known.
     withheld: std::sync::Mutex<Option<String>>,
@@ -80,7 +83,22 @@ impl Auth {
             repository,
             folder: credentials::folder(),
             trusted: trusted.split(',').map(|host| host.trim().to_ascii_lowercase()).collect(),
-            login: OnceCell::new(),
+            actions: "pull",
+            login: Arc::default(),
+            pass: Mutex::default(),
+            withheld: std::sync::Mutex::default(),
+        }
+    }
+
+    /// One that gets tokens for `actions`, with the same credentials.
+    pub fn allowing(&self, actions: &'static str) -> Self {
+        Self {
+            http: self.http.clone(),
+            repository: self.repository.clone(),
+            folder: self.folder.clone(),
+            trusted: self.trusted.clone(),
+            actions,
+            login: self.login.clone(),
             pass: Mutex::default(),
             withheld: std::sync::Mutex::default(),
         }
@@ -137,11 +155,11 @@ impl Auth {
         }
     }
 
-    /// Gets a token for reading this repository: less than what the challenge may ask for.
+    /// Gets a token for what is to be done in this repository: less than what the challenge may ask for.
     async fn token(&self, bearer: Bearer, number: u64) -> Result<Pass> {
         allow(self.repository.url(), &bearer.realm).await?;
         let login = self.login_for(&bearer.realm).await;
-        let scope = format!("repository:{}:pull", self.repository.name);
+        let scope = format!("repository:{}:{}", self.repository.name, self.actions);
         let mut asked: Vec<(&str, &str)> = vec![("scope", &scope)];
         asked.extend(bearer.service.as_deref().map(|service| ("service", service)));
         let request = match &login {

@@ -1,29 +1,40 @@
 //! `type=registry` and `type=inline`: a repository of a registry, over the OCI distribution API.
 //!
-//! Every tag is a reference. What has no tag can't be listed, but is read by its digest where the location names it. Only
-//! `GET` and `HEAD` are sent, and only to the registry, its token server, and where it redirects to; what descriptors give as
-//! further `urls` is never fetched.
+//! Every tag is a reference. What has no tag can't be listed, but is read by its digest where the location names it. Requests
+//! go to the registry, its token server, and where it redirects to only; what descriptors give as further `urls` is never
+//! fetched. Looking sends `GET` and `HEAD` alone, with a token for no more than that. Blobs are never deleted: others may have
+//! them in other repositories, and the registry collects what nothing leads to.
 
 mod auth;
 mod credentials;
+mod heads;
+mod push;
 mod reference;
+mod remove;
 mod tags;
 
-use super::http::Http;
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Reference, References, Store};
+use super::http::{Http, Repeat};
+use super::{BlobEntry, BlobReader, Capabilities, Expected, Frees, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::Envelope;
 use crate::model::digest::Digest;
 use crate::model::inventory::Details;
 use crate::model::location::Location;
+use crate::model::plan::{Promise, Undo};
 use async_trait::async_trait;
 use auth::Auth;
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use jiff::SignedDuration;
 use reference::Repository;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, Request, Response, StatusCode, Url};
 use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Requests in flight at a time, where many tags or blobs are asked for.
+const PARALLEL: usize = 32;
 
 /// The manifests that are read here; without it, some registries would convert them.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -34,35 +45,52 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     let repository = Repository::of(location)?;
     let http = Http::new()?;
     let auth = Auth::new(http.clone(), repository.clone());
-    let api = Api { http, auth, repository };
-    Ok(Arc::new(Registry { location: location.clone(), api, manifests: Mutex::default() }))
+    let (pushing, deleting) = (auth.allowing("pull,push"), auth.allowing("pull,delete"));
+    let api = Api { http, auth, pushing, deleting, repository };
+    let (manifests, whole_digests) = (Mutex::default(), AtomicBool::default());
+    Ok(Arc::new(Registry { location: location.clone(), api, manifests, whole_digests }))
 }
 
 /// The API, with authorization taken care of.
 struct Api {
     http: Http,
+    /// For reading.
     auth: Auth,
+    /// For what is written.
+    pushing: Auth,
+    /// For what is taken away.
+    deleting: Auth,
     repository: Repository,
 }
 
 impl Api {
-    /// Sends a request. When the registry refuses it, a new pass is got for it, once.
+    /// Sends a request that reads. When the registry refuses it, a new pass is got for it, once.
     async fn send(&self, method: Method, url: Url) -> Result<Response> {
-        let mut pass = self.auth.pass().await?;
+        let request = self.http.request(method, url);
+        self.send_as(&self.auth, request, Repeat::Safe).await
+    }
+
+    /// Sends a request with a pass of `auth`, a new one if it is refused. Its body, if any, must be one that is at hand.
+    async fn send_as(&self, auth: &Auth, request: Request, repeat: Repeat) -> Result<Response> {
+        let (url, mut next) = (request.url().clone(), Some(request));
+        let mut pass = auth.pass().await?;
         let mut renewed = false;
         loop {
-            let mut request = self.http.request(method.clone(), url.clone());
+            let again = next.as_ref().and_then(Request::try_clone);
+            let Some(mut request) = std::mem::replace(&mut next, again) else {
+                return Err(Error::new(Kind::Internal, "a request can't be sent twice"));
+            };
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept(&url)));
             if let Some(header) = &pass.header {
                 request.headers_mut().insert(AUTHORIZATION, header.clone());
             }
-            let response = self.http.send(request).await?;
+            let response = self.http.send_as(request, repeat).await?;
             let refused = response.status() == StatusCode::UNAUTHORIZED;
             // Only the registry itself may ask who we are, not where it sent us.
             if !refused || renewed || response.url().origin() != url.origin() {
                 return Ok(response);
             }
-            match self.auth.renew(&pass, response.headers()).await? {
+            match auth.renew(&pass, response.headers()).await? {
                 Some(next) => pass = next,
                 None => return Ok(response),
             }
@@ -85,6 +113,8 @@ struct Registry {
     api: Api,
     /// What is known to be a manifest: the API keeps those apart from blobs, but a digest does not tell.
     manifests: Mutex<HashSet<Digest>>,
+    /// Whether the registry is known to take away whole digests only, no single tags.
+    whole_digests: AtomicBool,
 }
 
 impl Registry {
@@ -115,6 +145,11 @@ impl Registry {
         }
     }
 
+    /// Remembers that a digest is a manifest's.
+    fn learn_of(&self, manifest: Digest) {
+        self.manifests().insert(manifest);
+    }
+
     fn manifests(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
         // A set is whole between any two insertions, so a panic elsewhere leaves it usable.
         self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
@@ -133,8 +168,8 @@ impl Store for Registry {
             find_dangling: false,
             read_blobs: true,
             bare_configs: false,
-            write: false,
-            remove: false,
+            write: true,
+            remove: true,
             hide: false,
             discard: false,
             notes: false,
@@ -151,8 +186,9 @@ impl Store for Registry {
             }
             tags => tags?,
         };
-        let named = |name| Reference { name, digest: None, size: None, modified: None, version: None };
-        Ok(References { items: tags.names.into_iter().map(named).collect(), findings: tags.findings })
+        let items = heads::references(&self.api, tags.names).await;
+        self.manifests().extend(items.iter().filter_map(|reference| reference.digest));
+        Ok(References { items, findings: tags.findings })
     }
 
     /// The version that the location names by digest, which may be under no tag.
@@ -231,5 +267,46 @@ impl Store for Registry {
             self.learn(is, &bytes);
         }
         Ok(bytes)
+    }
+
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        push::blob(&self.api, digest, body).await
+    }
+
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        let there = |digest: Digest| async move {
+            match self.ask(&Method::HEAD, &digest).await {
+                Err(error) if error.kind() == Kind::NotFound => {
+                    Err(Error::corrupt(format!("{name} was not published: blob {digest} is not there")))
+                }
+                other => other.map(drop),
+            }
+        };
+        let checks = futures::stream::iter(needs.iter().copied().map(there)).buffer_unordered(PARALLEL);
+        checks.try_collect::<()>().await?;
+        let reference = push::manifest(&self.api, name, document, expected).await?;
+        self.learn(Digest::of(document), document);
+        Ok(reference)
+    }
+
+    async fn remove(&self, references: &[Reference]) -> Vec<Result<()>> {
+        remove::tags(self, references).await
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        Ok(Promise {
+            grace: SignedDuration::from_hours(24),
+            settle: SignedDuration::ZERO,
+            undo: Undo::UntilCollected("the registry's own garbage collector".to_owned()),
+            exact: false,
+            caveats: [
+                "space returns when your registry's own garbage collection runs (distribution: needs read-only mode)",
+                "a registry can't be told to change a tag only if it is still as it was: each is looked at just before",
+                "a build that finds its version there sends nothing, so nothing tells that it counts on it",
+                "what has no tag can't be listed: versions that only such an index leads to may go with their tags",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        })
     }
 }

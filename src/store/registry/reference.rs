@@ -68,6 +68,11 @@ impl Repository {
         self.at(&format!("blobs/{digest}"))
     }
 
+    /// Where uploads begin.
+    pub fn uploads(&self) -> Result<Url> {
+        self.at("blobs/uploads/")
+    }
+
     fn at(&self, path: &str) -> Result<Url> {
         self.base.join(path).map_err(|e| Error::invalid(format!("no URL for {path}")).with_source(e))
     }
