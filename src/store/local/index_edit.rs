@@ -27,8 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long after it was replaced the old file is looked at. A build writes it within a few milliseconds of opening it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Edits that are prepared without the lock, before one is made under it.
-const OPTIMISTIC: u32 = 4;
+/// Edits that are prepared without the lock, before one is made under it, which makes builds wait for the disk.
+const OPTIMISTIC: u32 = 16;
 
 /// What `index.json` was when it was read.
 struct Seen {
@@ -292,7 +292,7 @@ impl Folder {
         if Instant::now() >= until {
             return Err(self.busy());
         }
-        let most = 1000 << attempt.min(5);
+        let most = 500 << attempt.min(4);
         std::thread::sleep(Duration::from_micros(100 + RandomState::new().hash_one(attempt) % most));
         Ok(())
     }

@@ -18,7 +18,16 @@ const DOCUMENT: &[u8] = br#"{"schemaVersion":2,"manifests":[]}"#;
 
 impl Layout {
     fn new(blobs: &[&[u8]]) -> Self {
-        let layout = Self { root: tempfile::tempdir().unwrap() };
+        Self::at(tempfile::tempdir().unwrap(), blobs)
+    }
+
+    /// One in memory, where there is such a thing: for tests of speed that are not about the disk's.
+    fn in_memory() -> Self {
+        Self::at(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(), &[])
+    }
+
+    fn at(root: tempfile::TempDir, blobs: &[&[u8]]) -> Self {
+        let layout = Self { root };
         std::fs::create_dir_all(layout.path("blobs/sha256")).unwrap();
         for bytes in blobs.iter().chain([&DOCUMENT]) {
             layout.blob(bytes);

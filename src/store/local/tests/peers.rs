@@ -20,15 +20,23 @@ const BUILDS: usize = 4;
 /// Edits between two looks at all entries.
 const ROUND: usize = 100;
 
+/// Microseconds between two exports of a build, at most.
+const THINKS: u64 = 30_000;
+
 /// Names that a build writes in a round; then it writes them again.
 const NAMES: usize = 100;
+
+const SEED: u64 = 0x9e37_79b9;
 
 #[derive(Default)]
 struct Builds {
     section: Mutex<()>,
     over: AtomicBool,
     exports: AtomicUsize,
-    refused: AtomicUsize,
+    /// Builds that have the lock.
+    locked: AtomicUsize,
+    /// Exports that another build kept from the lock, and those that we did.
+    refused: [AtomicUsize; 2],
 }
 
 impl Builds {
@@ -44,11 +52,10 @@ impl Builds {
         };
         let mut count = 0;
         while !self.over.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_micros(next(4000)));
+            std::thread::sleep(Duration::from_micros(next(THINKS)));
             let entry =
                 (format!("build-{build}-{}", count % NAMES), Digest::of(&next(u64::MAX).to_le_bytes()).to_string());
             if !self.export(folder, &entry, next(300)) {
-                self.refused.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             self.exports.fetch_add(1, Ordering::Relaxed);
@@ -66,8 +73,11 @@ impl Builds {
         let path = folder.join("index.json.lock");
         let lock = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).unwrap();
         if sys::flock(&lock, sys::FlockOperation::NonBlockingLockExclusive).is_err() {
+            let by_us = self.locked.load(Ordering::Relaxed) == 0;
+            self.refused[usize::from(by_us)].fetch_add(1, Ordering::Relaxed);
             return false;
         }
+        self.locked.fetch_add(1, Ordering::Relaxed);
         {
             let _alone = self.section.lock().unwrap();
             let mut file = File::options().read(true).write(true).open(folder.join("index.json")).unwrap();
@@ -82,6 +92,7 @@ impl Builds {
             file.write_all_at(&text, 0).unwrap();
             file.set_len(text.len() as u64).unwrap();
         }
+        self.locked.fetch_sub(1, Ordering::Relaxed);
         drop(lock);
         // Builds of other processes come in between here.
         std::thread::sleep(Duration::from_micros(late));
@@ -101,7 +112,7 @@ fn entries(layout: &Layout) -> Vec<(String, String)> {
 
 /// How many edits: all of them in a soak.
 fn edits() -> usize {
-    std::env::var("CACHEDECK_SOAK").map_or(100, |_| 20_000)
+    std::env::var("CACHEDECK_SOAK").map_or(600, |_| 20_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,13 +122,13 @@ async fn no_entry_is_lost_on_either_side_while_four_builds_write() {
     let ours = Digest::of(DOCUMENT).to_string();
     let mut retried = 0;
     for round in 0..edits() / ROUND {
-        let layout = Layout::new(&[]);
+        let layout = Layout::in_memory();
         let store = layout.store();
         builds.over.store(false, Ordering::Relaxed);
         let written = std::thread::scope(|scope| {
             let builds = &builds;
             let run_one = |build| {
-                let (folder, seed) = (layout.root.path().to_owned(), (round * BUILDS + build + 1) as u64 * 0x9e37_79b9);
+                let (folder, seed) = (layout.root.path().to_owned(), (round * BUILDS + build + 1) as u64 * SEED);
                 scope.spawn(move || builds.run(&folder, build, seed))
             };
             let running: Vec<_> = (0..BUILDS).map(run_one).collect();
@@ -156,12 +167,13 @@ async fn no_entry_is_lost_on_either_side_while_four_builds_write() {
     let mut held = faults::take_held();
     held.sort();
     let at = |share: usize| held[(held.len() - 1) * share / 1000];
+    let [by_builds, by_us] = builds.refused.map(AtomicUsize::into_inner);
     println!(
-        "{} edits beside {} exports of {BUILDS} builds: none lost; {} exports refused a lock that another or we had; \
-         the lock was taken {} times, held {:?} in the middle, {:?} at 99 %, {:?} at most; {retried} edits retried",
+        "{} edits beside {} exports of {BUILDS} builds, seeds from {SEED:#x} on: none lost; of the exports {by_us} more found \
+         our lock, and {by_builds} another build's; we held the lock {} times, {:?} in the middle, {:?} at 99 %, {:?} at most; \
+         {retried} edits gave up and were retried",
         edits(),
         builds.exports.into_inner(),
-        builds.refused.into_inner(),
         held.len(),
         at(500),
         at(990),
