@@ -10,6 +10,10 @@ check:
 test *FILTER:
     tests/run {{FILTER}}
 
+# The tests that take long, whole: all points to be killed at, 20,000 edits of index.json beside builds.
+soak *FILTER:
+    CACHEDECK_SOAK=1 tests/run {{FILTER}}
+
 # Lints, as CI sees them.
 lint:
     cargo clippy --locked --all-targets -- -D warnings

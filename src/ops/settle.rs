@@ -10,12 +10,16 @@ use crate::ops::apply::Site;
 use crate::ops::load;
 use crate::store::{Expected, Store};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// How often what came back may lead to more: manifests name manifests.
 const ROUNDS: usize = 32;
+
+/// Blobs asked for at a time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// Whether what is hidden may be freed before it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +242,8 @@ async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {
         let what = format!("run {id} cannot be undone: what it removed is freed");
         return Err(Error::new(Kind::Unsupported, what));
     }
-    if hidden.is_empty() && !names {
+    // One that is open may have been taken back and killed before that was written down.
+    if hidden.is_empty() && !names && !run.is_open() {
         return Err(Error::new(Kind::Unsupported, format!("run {id} left nothing that can be taken back")));
     }
     let mut undone = Undone { run: run.clone(), restored: 0, names: 0, failures: Vec::new() };
@@ -247,6 +252,14 @@ async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {
         match restored {
             Ok(()) => undone.restored += 1,
             Err(error) => undone.failures.push(format!("blob {} did not come back: {error}", target.digest)),
+        }
+    }
+    if undone.failures.is_empty() && names {
+        // How far freeing came may not be written down, but names never lead to what is not whole.
+        let gone = gone(site.store, &targets, &hidden).await?;
+        if gone > 0 {
+            let what = crate::model::units::count(gone, "blob");
+            undone.failures.push(format!("{what} that it removed are freed, so names are left as they are"));
         }
     }
     if undone.failures.is_empty() {
@@ -259,6 +272,24 @@ async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {
     }
     undone.run = run;
     Ok(undone)
+}
+
+/// How many of a plan's blobs are neither hidden nor there.
+async fn gone(store: &Arc<dyn Store>, targets: &[Target], hidden: &[Target]) -> Result<u64> {
+    let hidden: HashSet<Digest> = hidden.iter().map(|target| target.digest).collect();
+    let mut asked: Vec<Digest> = targets.iter().map(|target| target.digest).collect();
+    asked.retain(|digest| !hidden.contains(digest));
+    let asked = futures::stream::iter(asked).map(|digest| async move { store.stat(&digest).await });
+    let mut answers = asked.buffer_unordered(ASKED_AT_ONCE);
+    let mut gone = 0;
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::NotFound => gone += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(gone)
 }
 
 async fn take_back_names(

@@ -183,10 +183,17 @@ impl Folder {
             .with_hint("try again once it is done")
     }
 
-    /// Removes what was left of writing when a process was killed. No reason to fail.
+    /// Removes what was left when a process was killed: folders of runs that hide nothing, and what was being written. No
+    /// reason to fail.
     fn clear(&self, area: &OwnedFd) {
         let Ok(entries) = super::scan::entries(area, AREA) else { return };
-        for (name, kind) in entries.into_iter().filter(|(name, _)| name.starts_with(TEMPORARY)) {
+        for (name, kind) in entries {
+            if kind == FileType::Directory && name.parse::<RunId>().is_ok() {
+                super::attic::remove_if_empty(area, &name);
+            }
+            if !name.starts_with(TEMPORARY) {
+                continue;
+            }
             let Ok(stat) = calls::stat(area, &name) else { continue };
             // A folder moved here keeps its old time of writing; when it was moved is told by its time of change.
             let age = changed(&stat).map(|at| jiff::Timestamp::now().duration_since(at));

@@ -203,14 +203,11 @@ impl Folder {
         Ok(Attic { area, run, trash })
     }
 
-    /// Removes the folders of a run that hides nothing. Those that hold something stay by themselves.
+    /// Removes the folders of a run that hides nothing.
     fn tidy(&self, run: &RunId, attic: Attic) {
         let Attic { area, run: folder, trash } = attic;
-        drop(trash);
-        if calls::remove_folder(&folder, TRASH).is_ok() {
-            drop(folder);
-            let _ = calls::remove_folder(&area, run.as_str());
-        }
+        drop((trash, folder));
+        remove_if_empty(&area, run.as_str());
     }
 
     /// Whether a blob that is not hidden is back already.
@@ -261,6 +258,14 @@ fn age(now: Timestamp, stat: &Stat) -> Option<SignedDuration> {
 fn changed_blob(digest: &Digest) -> Error {
     Error::new(Kind::Stale, format!("blob {digest} has changed since it was looked at"))
         .with_hint("look again, then retry")
+}
+
+/// Removes the folders of a run in our area. Those that hold something stay by themselves.
+pub(super) fn remove_if_empty(area: &OwnedFd, run: &str) {
+    if let Ok(Some(folder)) = folder_at(area, run) {
+        let _ = calls::remove_folder(&folder, TRASH);
+        let _ = calls::remove_folder(area, run);
+    }
 }
 
 /// What keeps all of them from being done, said for each.
