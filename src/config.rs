@@ -3,6 +3,9 @@
 //! Reads; [`edit`] changes it. What keys and themes mean is the terminal UI's business, what a location needs is its store's.
 
 pub mod edit;
+mod pruning;
+
+pub use pruning::{Pruning, duration};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::location::{self, Given, Location};
@@ -51,7 +54,7 @@ pub struct Config {
 }
 
 /// A location to work on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// Its name in the config, without the `@`, if it was called by that.
     pub name: Option<String>,
@@ -59,6 +62,8 @@ pub struct Place {
     pub location: Location,
     /// Whether nothing may be changed there.
     pub read_only: bool,
+    /// How it is pruned where the command line does not say it.
+    pub pruning: Option<Pruning>,
 }
 
 /// The file, before its locations are read.
@@ -92,6 +97,7 @@ impl Default for Raw {
 struct Entry {
     location: String,
     read_only: bool,
+    policy: Option<pruning::Raw>,
 }
 
 impl<'de> Deserialize<'de> for Entry {
@@ -102,6 +108,7 @@ impl<'de> Deserialize<'de> for Entry {
             location: String,
             #[serde(default)]
             read_only: bool,
+            policy: Option<pruning::Raw>,
         }
         struct EntryVisitor;
         impl<'de> Visitor<'de> for EntryVisitor {
@@ -110,11 +117,11 @@ impl<'de> Deserialize<'de> for Entry {
                 f.write_str("a location, or a table with one")
             }
             fn visit_str<E>(self, location: &str) -> std::result::Result<Entry, E> {
-                Ok(Entry { location: location.to_owned(), read_only: false })
+                Ok(Entry { location: location.to_owned(), read_only: false, policy: None })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Entry, A::Error> {
-                let Table { location, read_only } = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Entry { location, read_only })
+                let Table { location, read_only, policy } = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Entry { location, read_only, policy })
             }
         }
         deserializer.deserialize_any(EntryVisitor)
@@ -220,11 +227,18 @@ impl Config {
                 found.cloned().ok_or_else(|| self.no_such_name(&name))
             }
             Given::Location(location) => {
-                let identity = location.identity();
-                let read_only = self.places.iter().any(|p| p.read_only && p.location.identity() == identity);
-                Ok(Place { name: None, location, read_only })
+                let known = self.known(&location);
+                let read_only = known.clone().any(|place| place.read_only);
+                let pruning = known.into_iter().find_map(|place| place.pruning.clone());
+                Ok(Place { name: None, location, read_only, pruning })
             }
         }
+    }
+
+    /// The named places that `location` is another spelling of: links and host names are not looked up.
+    pub fn known(&self, location: &Location) -> impl Iterator<Item = &Place> + Clone {
+        let identity = location.identity();
+        self.places.iter().filter(move |place| place.location.identity() == identity)
     }
 
     fn no_such_name(&self, name: &str) -> Error {
@@ -256,7 +270,8 @@ fn place(name: &str, entry: &Entry) -> Result<Place> {
     let given = Given::parse(&at_home(&entry.location), |_| false)?;
     match <[Given; 1]>::try_from(given) {
         Ok([Given::Location(location)]) => {
-            Ok(Place { name: Some(name.to_owned()), location, read_only: entry.read_only })
+            let pruning = entry.policy.as_ref().map(pruning::Raw::read).transpose()?;
+            Ok(Place { name: Some(name.to_owned()), location, read_only: entry.read_only, pruning })
         }
         Ok([Given::Alias(_)]) => Err(Error::invalid("a name cannot stand for another name")),
         Err(_) => Err(Error::invalid("a name stands for one location, not for several")),

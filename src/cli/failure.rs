@@ -15,11 +15,22 @@ pub(super) enum Exit {
     Nothing,
     /// Damage was found.
     Damage,
-    /// A threshold that the user set was passed.
+    /// A threshold that the user set was passed, or a guard refused a plan.
     Limit,
+    /// There was nothing to do, and the user wants to know that.
+    Noop,
 }
 
 impl Exit {
+    /// How several ends come to one: what went wrong counts more than what did not.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Exit::Done, other) | (other, Exit::Done) => other,
+            (one, other) if one == other => one,
+            _ => Exit::Partly,
+        }
+    }
+
     /// The process's exit code.
     pub(super) fn code(self) -> u8 {
         match self {
@@ -28,6 +39,7 @@ impl Exit {
             Exit::Nothing => 5,
             Exit::Damage => 6,
             Exit::Limit => 7,
+            Exit::Noop => 9,
         }
     }
 }

@@ -14,6 +14,12 @@ use std::path::{Path, PathBuf};
 /// The heading they stand under.
 const HEADING: &str = "Global options";
 
+/// Lets nothing be changed if it is set to anything but 0.
+const READ_ONLY: &str = "CACHEDECK_READ_ONLY";
+
+/// The time, for output that stays the same.
+const NOW: &str = "CACHEDECK_NOW";
+
 /// Options of every command.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Globals {
@@ -52,6 +58,10 @@ pub(super) struct Globals {
     /// Read this configuration file
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     config: Option<PathBuf>,
+
+    /// Change nothing anywhere, as with CACHEDECK_READ_ONLY=1
+    #[arg(long, global = true, help_heading = HEADING)]
+    read_only: bool,
 
     /// How to show progress: auto, tty, plain, json or none
     #[arg(long, global = true, value_enum, default_value_t, hide_default_value = true, hide_possible_values = true, value_name = "HOW", help_heading = HEADING)]
@@ -104,6 +114,11 @@ impl Globals {
         self.no_color || env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
     }
 
+    /// Whether nothing may be changed anywhere.
+    pub(super) fn read_only(&self) -> bool {
+        self.read_only || env::var_os(READ_ONLY).is_some_and(|v| !v.is_empty() && v != "0")
+    }
+
     /// How sizes are shown, where the options say it.
     pub(super) fn sizes(&self) -> Option<SizeStyle> {
         match (self.si, self.bytes) {
@@ -134,10 +149,15 @@ impl Globals {
     }
 }
 
+/// The time, for what is written down and waited for: that of the clock, or [`NOW`] as for ages.
+pub(super) fn clock() -> Timestamp {
+    now().unwrap_or_else(|_| Timestamp::now())
+}
+
 /// The time that ages are counted from: that of the clock, or `CACHEDECK_NOW` for output that stays the same.
 fn now() -> Result<Timestamp> {
-    match env::var("CACHEDECK_NOW") {
-        Ok(time) if !time.is_empty() => units::parse_time(&time).map_err(|error: Error| error.context("CACHEDECK_NOW")),
+    match env::var(NOW) {
+        Ok(time) if !time.is_empty() => units::parse_time(&time).map_err(|error: Error| error.context(NOW)),
         _ => Ok(Timestamp::now()),
     }
 }

@@ -92,12 +92,25 @@ impl Jobs {
         progress: &Progress,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        self.run_showing(self.show, phase, progress, work)
+        let stopped = progress.token().cancelled();
+        self.run_showing(self.show, phase, progress, stopped, work)
+    }
+
+    /// As [`Jobs::run`], for work that changes something: when the user stops it, it is asked to come to an end, and waited for.
+    /// Only the second Ctrl-C ends the program on the spot.
+    pub(super) fn run_to_its_end<T>(
+        &mut self,
+        phase: &str,
+        progress: &Progress,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.run_showing(self.show, phase, progress, std::future::pending(), work)
     }
 
     /// Waits for `work` without showing anything, because it writes to the terminal itself.
     pub(super) fn run_quietly<T>(&mut self, progress: &Progress, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.run_showing(Show::None, "", progress, work)
+        let stopped = progress.token().cancelled();
+        self.run_showing(Show::None, "", progress, stopped, work)
     }
 
     fn run_showing<T>(
@@ -105,6 +118,7 @@ impl Jobs {
         show: Show,
         phase: &str,
         progress: &Progress,
+        stopped: impl Future<Output = ()>,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
@@ -112,7 +126,7 @@ impl Jobs {
         let result = self.runtime()?.block_on(async {
             tokio::select! {
                 done = work => done,
-                () = progress.token().cancelled() => Err(Error::cancelled()),
+                () = stopped => Err(Error::cancelled()),
                 never = sign.keep_showing(progress) => match never {},
             }
         });
@@ -225,6 +239,17 @@ mod tests {
         progress.cancel();
         let result: Result<()> = jobs().run("waiting", &progress, std::future::pending());
         assert_eq!(result.map_err(|e| e.kind()), Err(Kind::Cancelled));
+    }
+
+    #[test]
+    fn a_change_that_is_stopped_comes_to_its_own_end() {
+        let progress = Progress::new();
+        let work = async {
+            progress.cancel();
+            tokio::task::yield_now().await;
+            Ok(progress.is_cancelled())
+        };
+        assert!(jobs().run_to_its_end("changing", &progress, work).unwrap());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Layer 4: the command line. A command is one file here and one line in `COMMANDS`; the work itself belongs into
 //! `ops`, so that the terminal UI has it too. Nothing is printed but through `output`.
 
+mod apply;
 mod blobs;
 mod cat;
+mod change;
 mod choice;
 mod completion;
 mod daemon;
+mod delete;
 mod demo;
 mod diff;
 mod du;
@@ -28,12 +31,21 @@ mod log;
 mod ls;
 mod man;
 mod output;
+mod pin;
+mod pins;
 mod places;
+mod prune;
 mod raw;
 mod records;
+mod repair;
+mod runs;
 mod session;
 mod summary;
 mod topics;
+mod trash;
+mod undo;
+mod unpin;
+mod untag;
 mod usage;
 mod verify;
 mod version;
@@ -86,6 +98,17 @@ const COMMANDS: &[Entry] = &[
     entry::<extract::Extract>(),
     entry::<find::Find>(),
     entry::<flags::Flags>(),
+    entry::<pin::PinCommand>(),
+    entry::<unpin::Unpin>(),
+    entry::<pins::Pins>(),
+    entry::<prune::Prune>(),
+    entry::<delete::Delete>(),
+    entry::<untag::Untag>(),
+    entry::<repair::Repair>(),
+    entry::<apply::Apply>(),
+    entry::<trash::Trash>(),
+    entry::<undo::Undo>(),
+    entry::<runs::Log>(),
     entry::<gha::Gha>(),
     entry::<daemon::Daemon>(),
     entry::<locations::Locations>(),

@@ -55,7 +55,8 @@ pub(super) struct Verify {
     list: ListArgs,
 }
 
-fn levels() -> impl TypedValueParser<Value = Level> {
+/// Reads a level, for clap.
+pub(super) fn levels() -> impl TypedValueParser<Value = Level> {
     usage::one_of([Level::Exists, Level::Size, Level::Digest].map(|level| (level.name(), level)))
 }
 

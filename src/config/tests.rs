@@ -24,9 +24,11 @@ fn the_examples_in_the_example_are_right() {
         name: Some(name.into()),
         location: Location::parse(location).unwrap(),
         read_only,
+        pruning: None,
     };
+    assert!(config.places[2].pruning.as_ref().is_some_and(|pruning| pruning.policy.keep_last == Some(3)));
     assert_eq!(
-        config.places,
+        config.places[..2],
         [
             place("here", "type=local,src=./.buildx-cache", false),
             place("ci", "type=s3,bucket=ci,region=eu-west-1,name=main", true)
@@ -80,6 +82,30 @@ fn slips_are_named_with_their_line() {
         ["theme", "theme = 'a", "theme = 'a'\ntheme = 'b'", "[keys]\nfiles = 'x'", "[locations]\n'a b' = '/x'"]
     {
         assert!(parse(source).unwrap_err().what().starts_with("c.toml:"), "{source}");
+    }
+}
+
+#[test]
+fn a_place_says_how_it_is_pruned() {
+    let source = "[locations.ci]\nlocation = './c'\n[locations.ci.policy]\nkeep_last = 3\nkeep_within = '14d'\n\
+                  keep_tag = 'main'\nmax_size = '80%'\ngroup_by = 'tag'\ngrace = '2h'\nmax_delete = 9";
+    let config = parse(source).unwrap();
+    let pruning = config.places("type=local,src=c").unwrap()[0].pruning.clone().unwrap();
+    assert_eq!(Some(&pruning), config.places[0].pruning.as_ref(), "however it is spelt");
+    let policy = &pruning.policy;
+    assert_eq!((policy.keep_last, &policy.keep_tags[..]), (Some(3), &["main".to_owned()][..]));
+    assert_eq!(policy.keep_within.unwrap().as_hours(), 14 * 24);
+    assert_eq!((policy.group_by.unwrap().name(), pruning.grace.unwrap().as_hours()), ("name", 2));
+    assert_eq!((policy.max_size, pruning.max_delete), (Some(crate::model::units::Limit::Percent(80.0)), Some(9)));
+    for (line, what, hint) in [
+        ("keep_lsat = 3", "unknown key keep_lsat", Some("did you mean keep_last?")),
+        ("keep_within = '3'", "policy.keep_within: bad duration 3: it needs a unit", None),
+        ("group_by = 'scpoe'", "policy.group_by: no grouping scpoe", Some("groupings: name, tag, scope, ref, none")),
+        ("max_size = '200%'", "policy.max_size: bad share 200%: not between 0% and 100%", None),
+    ] {
+        let error = parse(&format!("[locations.ci]\nlocation = './c'\npolicy.{line}")).unwrap_err();
+        assert!(error.what().ends_with(what), "{error}");
+        assert!(hint.is_none_or(|hint| error.hint() == Some(hint)), "{:?}", error.hint());
     }
 }
 

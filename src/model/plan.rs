@@ -169,6 +169,7 @@ pub struct Row {
     #[serde(rename = "frees_bytes")]
     pub frees: u64,
     /// How old it is, by the time that the policy went by.
+    #[serde(rename = "dated_at")]
     pub time: Option<Timestamp>,
     /// The group it was judged in. Untrusted text.
     pub group: Option<String>,
@@ -271,6 +272,7 @@ pub struct Target {
     #[serde(rename = "size_bytes")]
     pub bytes: u64,
     /// When it was written here.
+    #[serde(rename = "modified_at")]
     pub modified: Option<Timestamp>,
 }
 
@@ -284,6 +286,7 @@ pub struct Plan {
     /// What for.
     pub purpose: Purpose,
     /// When it was made.
+    #[serde(rename = "made_at")]
     pub made: Timestamp,
     /// The place, as people write it, without secrets.
     pub location: String,

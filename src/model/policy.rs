@@ -1,5 +1,6 @@
 //! What is to stay when a cache is brought to size. Rules are ORed: what any of them keeps stays; pins always do.
 
+use crate::error::{Error, Result};
 use crate::model::digest::DigestPrefix;
 use crate::model::units::Limit;
 use jiff::SignedDuration;
@@ -62,6 +63,23 @@ impl GroupBy {
             GroupBy::Ref => "ref",
             GroupBy::None => "none",
         }
+    }
+}
+
+impl std::str::FromStr for GroupBy {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "name" | "tag" => GroupBy::Name,
+            "scope" => GroupBy::Scope,
+            "ref" => GroupBy::Ref,
+            "none" => GroupBy::None,
+            other => {
+                let error = Error::invalid(format!("no grouping {}", crate::model::text::safe(other)));
+                return Err(error.with_hint("groupings: name, tag, scope, ref, none"));
+            }
+        })
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Run {
     /// The place, as people write it.
     pub location: String,
     /// When it was begun.
+    #[serde(rename = "begun_at")]
     pub begun: Timestamp,
     /// How far it is.
     pub phase: Phase,

@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// Blobs that are hidden before it is looked whether names have changed.
 const BATCH: usize = 8192;
 
+/// Why a run that the user stopped did not go on.
+pub const STOPPED: &str = "you stopped it";
+
 /// What changing a place needs.
 pub struct Site<'a> {
     /// The place.
@@ -44,6 +47,8 @@ pub struct Applied {
     pub incomplete: Vec<String>,
     /// Why it did not go on to its end.
     pub stopped: Option<String>,
+    /// What else did not go as it should once all was done, a sentence each. May hold untrusted text.
+    pub problems: Vec<String>,
 }
 
 /// Applies a plan. `from` is where blobs are fetched from, for plans that fetch.
@@ -97,17 +102,21 @@ async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Re
     let hid = work.hide(references.as_ref()).await;
     work.discard().await;
     let Work { mut run, stopped, .. } = work;
-    let mut incomplete = Vec::new();
+    let (mut incomplete, mut problems) = (Vec::new(), Vec::new());
     if hid {
         run.phase = Phase::Hidden((site.clock)());
         site.journal.update(&run).await?;
-        let settled = settle::lead_on(site, &mut run, Urge::WhenDue, Some(plan)).await?;
-        incomplete = settled.incomplete;
+        // Who stops it wants no more to be done, but what is needed still comes back.
+        let urge = if site.progress.is_cancelled() { Urge::Never } else { Urge::WhenDue };
+        let anew = crate::progress::Progress::new();
+        let progress = if site.progress.is_cancelled() { &anew } else { site.progress };
+        let settled = settle::lead_on(&Site { progress, ..*site }, &mut run, urge, Some(plan)).await?;
+        (incomplete, problems) = (settled.incomplete, settled.problems);
     } else {
         run.phase = Phase::Done((site.clock)());
         site.journal.close(&run).await?;
     }
-    Ok(Applied { run, earlier, incomplete, stopped })
+    Ok(Applied { run, earlier, incomplete, stopped, problems })
 }
 
 /// What names lead to that are to go, where the place itself keeps no copy of it.
@@ -152,7 +161,7 @@ impl Work<'_> {
     /// Whether to go on: not once something failed that later steps count on, or the user stopped it.
     fn goes_on(&mut self) -> bool {
         if self.stopped.is_none() && self.site.progress.is_cancelled() {
-            self.stopped = Some("you stopped it".to_owned());
+            self.stopped = Some(STOPPED.to_owned());
         }
         self.stopped.is_none()
     }
@@ -295,6 +304,8 @@ impl Work<'_> {
                     Err(error) if error.kind() == Kind::NotFound => {}
                     // Somebody wrote it again: it stays.
                     Err(error) if error.kind() == Kind::Stale => self.run.restored += 1,
+                    // The user stopped it, which is told once.
+                    Err(error) if error.kind() == Kind::Cancelled => {}
                     Err(error) => self.fail(&format!("blob {} was not hidden", target.digest), &error),
                 }
             }
@@ -306,6 +317,7 @@ impl Work<'_> {
                     self.stopped = Some("names could not be read again".to_owned());
                 }
             }
+            self.goes_on();
         }
         any
     }
@@ -323,6 +335,7 @@ impl Work<'_> {
             return;
         }
         let gone = self.site.store.discard(&ids, self.site.progress).await;
+        self.goes_on();
         for ((name, bytes), gone) in rest.into_iter().zip(gone) {
             match gone {
                 Ok(()) => {
@@ -331,6 +344,7 @@ impl Work<'_> {
                 }
                 // Somebody goes on with it: it stays.
                 Err(error) if error.kind() == Kind::Stale => self.run.restored += 1,
+                Err(error) if error.kind() == Kind::Cancelled => {}
                 Err(error) => self.fail(&format!("{} was not removed", crate::model::text::safe(name)), &error),
             }
         }

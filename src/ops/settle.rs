@@ -4,7 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::Inventory;
-use crate::model::plan::{Plan, RunId, Step, Target};
+use crate::model::plan::{Plan, Purpose, RunId, Step, Target};
 use crate::model::run::{Phase, Run};
 use crate::ops::apply::Site;
 use crate::ops::load;
@@ -24,6 +24,8 @@ const ASKED_AT_ONCE: usize = 16;
 /// Whether what is hidden may be freed before it is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urge {
+    /// Nothing; what is needed comes back, and that is all.
+    Never,
     /// Only what has settled.
     WhenDue,
     /// All that nobody needs, now: the user empties the trash.
@@ -93,7 +95,11 @@ pub async fn lead_on(site: &Site<'_>, run: &mut Run, urge: Urge, plan: Option<&P
     if !hidden.is_empty() {
         let (seen, problems) = bring_back(site, run, &mut hidden, &mut settled).await?;
         settled.problems.extend(problems);
-        let due = urge == Urge::Now || run.due().is_some_and(|due| due <= now);
+        let due = match urge {
+            Urge::Never => false,
+            Urge::WhenDue => run.due().is_some_and(|due| due <= now),
+            Urge::Now => true,
+        };
         if due && !seen.complete {
             settled.problems.push(
                 "not all of the location could be read, so nothing is freed: what is hidden may be in use".to_owned(),
@@ -178,6 +184,14 @@ async fn free(site: &Site<'_>, run: &Run, hidden: &mut Vec<Target>, settled: &mu
         }
     }
     *hidden = left;
+}
+
+/// Leads all open runs on, where nothing else is to be done: what is needed comes back, what has settled is freed.
+pub async fn finish(site: &Site<'_>) -> Result<Settled> {
+    let hold = site.store.hold(&RunId::new((site.clock)(), 0)).await?;
+    let done = open_runs(site, Urge::WhenDue).await;
+    site.store.release(hold).await?;
+    done
 }
 
 /// Frees what runs hid and nobody needs, now. `only` names one run.
@@ -331,6 +345,9 @@ async fn take_back_names(
             }
             _ => continue,
         };
+        if done.is_ok() && plan.purpose == Purpose::Pin {
+            site.journal.drop_pin(name).await?;
+        }
         match done {
             Ok(()) => undone.names += 1,
             Err(error) => {

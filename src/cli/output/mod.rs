@@ -247,7 +247,8 @@ impl Output {
         self.flush()
     }
 
-    fn json_line(&mut self, value: &impl Serialize) -> Outcome<()> {
+    /// Writes `value` as JSON in one line.
+    pub(super) fn json_line(&mut self, value: &impl Serialize) -> Outcome<()> {
         serde_json::to_writer(JsonSafe(&mut self.out), value).map_err(|e| stopped(e.into()))?;
         self.raw(b"\n")
     }

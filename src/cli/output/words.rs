@@ -71,6 +71,12 @@ impl Words {
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 
+    /// A question, made safe, with the cursor behind it.
+    pub(in crate::cli) fn prompt(self, question: &str) {
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "{}", text::safe(question)).and_then(|()| err.flush());
+    }
+
     /// Draws over the line the cursor is in; an empty one clears it. Safe already.
     pub(in crate::cli) fn status(self, line: &str) {
         let mut err = io::stderr().lock();

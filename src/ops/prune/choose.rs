@@ -130,7 +130,7 @@ fn holds(pin: &Pin, index: &CacheIndex, now: Timestamp) -> bool {
 }
 
 /// Whether somebody who says `which` means this version: a name of it, its digest, or the beginning of that.
-pub(in crate::ops) fn is_called(index: &CacheIndex, which: &str) -> bool {
+pub fn is_called(index: &CacheIndex, which: &str) -> bool {
     let by_digest = || {
         let digest = index.known_digest()?.to_string();
         let hex = which.strip_prefix("sha256:").unwrap_or(which);
