@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// No plan is longer: a million blobs take a quarter of it.
 const LONGEST: u64 = 1 << 30;
 
-/// Do what a plan says that --plan-out wrote
+/// Do what a plan in a file says
 ///
 /// A plan is for one place as that was when the plan was made. If names lead elsewhere by now, or the plan was applied before,
 /// it is refused (exit code 8). Credentials are in no plan: they come from the configuration or the environment, as ever.

@@ -9,8 +9,9 @@ use crate::model::plan::{Fate, Subject};
 use crate::ops::prune::{self, Wish};
 use clap::Parser;
 
-/// Take versions away, with their names and what only they need: shows it, and does it with --apply
+/// Take versions away, with their names and what only they need
 ///
+/// Shows what would go, and does it with --apply.
 /// What is pinned stays: `cachedeck unpin` first. Whatever other versions need stays too.
 #[derive(Parser)]
 #[command(after_help = "\

@@ -16,8 +16,9 @@ use clap::Parser;
 use jiff::Timestamp;
 use serde_json::json;
 
-/// Keep a version: an extra name leads to it, which exports, resets and pruning leave alone
+/// Keep a version on purpose, by an extra name that every tool honours
 ///
+/// Exports, resets and pruning leave alone what a name leads to.
 /// Any version can be pinned that is whole, with a name or without. It is looked at before and after; a pin that would keep
 /// nothing that works is not made. The note with reason and time is kept at the place where that can hold notes, else on this machine.
 #[derive(Parser)]

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
-/// List pins: what is kept on purpose, since when, how long, and whether it still is
+/// List pins: since when, how long, and whether they hold
 #[derive(Parser)]
 #[command(after_help = "\
 State: held; damaged, if blobs of it are missing; expired, and the next pruning takes its name away; gone, if the name leads to

@@ -19,16 +19,18 @@ use jiff::SignedDuration;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Bring caches to size: shows what would go and why, and does it with --apply
+/// Bring caches to size: shows what would go and why
 ///
+/// Does it with --apply.
 /// Without a policy, what has a name stays; versions that have lost theirs go, and so do blobs that nothing uses and uploads that
 /// did not finish. Rules are ORed: what any of them keeps stays, and so do pins. A place may have a policy of its own in the
 /// configuration, for when none is given here. What goes is hidden first, and freed once it has settled: builds that still count on it
 /// bring it back, and `cachedeck undo` does.
 #[derive(Parser)]
 #[command(after_help = "\
-A build may be writing meanwhile: what is younger than --grace stays, and what was hidden is looked at again before it is
-freed by a later run. If surely no build is writing, --exclusive does all of it at once.
+A build may be writing meanwhile: what is younger than --grace stays, and what was hidden is looked
+at again before a later run frees it. If surely no build is writing, --exclusive does all of it at
+once.
 
 Examples:
   cachedeck prune .buildx-cache

@@ -11,8 +11,9 @@ use crate::ops::verify::{Level, verify};
 use crate::progress::Progress;
 use clap::Parser;
 
-/// Mend versions that miss blobs: shows how, and does it with --apply
+/// Mend versions that miss blobs
 ///
+/// Shows how, and does it with --apply.
 /// What is missing is fetched from another place that has it, if one is named. What needs the rest is taken out: layers, results, and
 /// records without any use; the mended version is written beside the old one, and its names are led there. Builds then miss just
 /// those steps, where before they failed.

@@ -18,7 +18,7 @@ use clap::Parser;
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 
-/// List what was done to places, the last first, and what of it is hidden still
+/// List what was done to places, the last first
 ///
 /// Without a location: what this user did anywhere, as last written down on this machine.
 #[derive(Parser)]

@@ -24,15 +24,16 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes:
     0  done
     1  failed
-    2  the command line or what it names makes no sense
-    3  partly done: some of several locations failed, and that was told
-    4  credentials are missing, or access was denied
+    2  the command line or what it names makes no sense, or nobody agreed to a change
+    3  partly done: some of several locations or blobs failed, and that was told
+    4  credentials are missing, access was denied, or the location is read-only
     5  not found: a folder, tag, digest or file
     6  damage: verify found some, or what was asked for can't be read
-    7  a threshold was passed (--fail-over)
-    8  locked by somebody else, or changed meanwhile
+    7  a threshold was passed (--fail-over), or a limit keeps a plan from being done
+    8  locked by somebody else, changed since the plan was made, or applied before
+    9  nothing to do, with --error-on-noop
    10  this kind of location can't do that
-  130  interrupted";
+  130  interrupted; what was begun can be finished or undone";
 
 /// Variables, for the manual too.
 pub(super) const ENVIRONMENT: &str = "\
@@ -41,7 +42,10 @@ Variables:
   CACHEDECK_CACHE_DIR, CACHEDECK_DATA_DIR
                     folders for documents that were read, so that those that did not change are
                     not read again, and for versions and step names seen; empty for nowhere
-  CACHEDECK_NOW     the time that ages are counted from, for output that stays the same
+  CACHEDECK_READ_ONLY
+                    nothing is changed anywhere if this is set to anything but 0
+  CACHEDECK_NOW     the time that ages are counted from, for output that stays the same; what is
+                    hidden is due by it too
   COLUMNS           the width of the terminal
   NO_COLOR          no colours if this is set to anything
   TMPDIR            where demo unpacks, and where .buildx-cache is looked for too

@@ -16,7 +16,7 @@ use crate::model::units::{Bytes, count};
 use crate::ops::settle;
 use clap::{Args, Parser, Subcommand};
 
-/// List, bring back or free what was hidden: it takes its space until it is freed
+/// List, bring back or free what was hidden and is not freed yet
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:

@@ -14,8 +14,9 @@ use crate::ops::settle;
 use crate::state::State;
 use clap::Parser;
 
-/// Take back what was done to a place: what it hid is there again, and names lead where they led
+/// Take back what was done to a place
 ///
+/// What a run hid is there again, and names lead where they led.
 /// What has been freed cannot come back. Names that lead elsewhere by now, as a build wrote them, are left alone and told.
 #[derive(Parser)]
 #[command(after_help = "\

@@ -10,7 +10,7 @@ use crate::model::text;
 use crate::ops::pin;
 use clap::Parser;
 
-/// Take a pin away: its name and its note, not the version
+/// Take a pin away; the version stays
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:

@@ -8,7 +8,7 @@ use crate::model::plan::Purpose;
 use crate::ops::pin;
 use clap::Parser;
 
-/// Take names away; the versions they led to stay until something prunes
+/// Take names away; the versions they led to stay
 ///
 /// The only name of a version goes with --force alone, for a version without a name is what pruning takes. `cachedeck undo`
 /// brings names back.

@@ -2,7 +2,7 @@
 
 use crate::program::Place;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 34] = [
     "ls",
     "inspect",
     "versions",
@@ -19,6 +19,17 @@ const COMMANDS: [&str; 23] = [
     "extract",
     "find",
     "flags",
+    "pin",
+    "unpin",
+    "pins",
+    "prune",
+    "delete",
+    "untag",
+    "repair",
+    "apply",
+    "trash",
+    "undo",
+    "log",
     "gha",
     "daemon",
     "locations",
