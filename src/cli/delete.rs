@@ -54,7 +54,10 @@ impl Command for Delete {
             })
         };
         // What nobody asked for stays, and need not be said.
-        plan.rows.retain(|row| row.fate == Fate::Remove || row.subject == Subject::Version && chosen(row.digest));
+        plan.rows.retain(|row| match row.subject {
+            Subject::Version => row.fate == Fate::Remove || chosen(row.digest),
+            _ => row.fate == Fate::Remove || row.names != [prune::UNASKED],
+        });
         change::carry_out(session, &place, &plan, &self.how, &change::typed(), None)
     }
 }

@@ -3,7 +3,6 @@
 use super::Command;
 use super::change::{self, ApplyArgs, Place};
 use super::failure::{Exit, Outcome, Stop};
-use super::output::Tone;
 use super::session::{Loaded, Session};
 use super::usage;
 use crate::config::{self, Pruning};
@@ -232,10 +231,6 @@ impl Prune {
         let wish = self.wish(session, loaded);
         let sight = change::sight(session, loaded, &pins);
         let plan = place.run(session, "planning", async { prune::plan(&loaded.store, &sight, &wish).await })?;
-        if !session.out.is_json() {
-            let by = prune::group_by(&loaded.inventory, &wish.policy);
-            session.words.say("groups", Tone::Dim, &format!("by {}", by.name()));
-        }
         let again = match &self.plan_out {
             Some(file) => {
                 write_plan(file, &plan)?;

@@ -24,7 +24,7 @@ pub(super) struct Untag {
 
     /// Names: tags, or the names of caches in a bucket
     #[arg(value_name = "NAME", required = true)]
-    names: Vec<String>,
+    which: Vec<String>,
 
     /// Even if no other name leads to a version then
     #[arg(long)]
@@ -46,7 +46,7 @@ impl Command for Untag {
         let place = Place::loaded(&loaded);
         let pins = place.pins(session)?;
         let sight = change::sight(session, &loaded, &pins);
-        let work = async { pin::unname(&place.store, &sight, &self.names, Purpose::Untag, self.force).await };
+        let work = async { pin::unname(&place.store, &sight, &self.which, Purpose::Untag, self.force).await };
         let plan = place.run(session, "planning", work)?;
         change::carry_out(session, &place, &plan, &how, "cachedeck untag, without --dry-run", None)
     }

@@ -46,7 +46,7 @@ fn tell(session: &Session, plan: &Plan) {
     let promise = &plan.promise;
     if plan.targets().next().is_some() {
         let grace = match promise.grace.is_zero() {
-            true => "none: no build is writing there now, you say".to_owned(),
+            true => "none: nothing is too young to go, as no build is writing there now".to_owned(),
             false => format!("what is younger than {} stays", duration(promise.grace)),
         };
         words.say("grace", Tone::Dim, &grace);
@@ -70,7 +70,7 @@ fn tell(session: &Session, plan: &Plan) {
     promise.caveats.iter().for_each(|caveat| words.say("note", Tone::Dim, caveat));
     plan.warnings.iter().for_each(|warning| words.say("warning", Tone::Warn, warning));
     match plan.is_empty() {
-        true => words.note(&format!("{}: nothing to do; it takes {}", plan.location, size(plan.before))),
+        true => words.note(&format!("{}: nothing to do; it takes {}", title(plan), size(plan.before))),
         false => words.note(&sum(plan, size)),
     }
     plan.refused.iter().for_each(|why| words.say("refused", Tone::Bad, why));
@@ -109,7 +109,12 @@ fn sum(plan: &Plan, size: impl Fn(u64) -> String) -> String {
             )
         }
     };
-    format!("{}: {}; {bytes}", plan.location, what.join("; "))
+    format!("{}: {}; {bytes}", title(plan), what.join("; "))
+}
+
+/// The place as headers have it.
+fn title(plan: &Plan) -> String {
+    Location::parse(&plan.location).map_or_else(|_| plan.location.clone(), |location| location.title())
 }
 
 /// Says that nothing has happened yet, and what makes it happen.

@@ -68,7 +68,9 @@ fn judge(
     let keep = |reason: String| (false, reason);
     let pinned = sight.pins.iter().find(|pin| holds(pin, index, sight.now));
     if let Some(pin) = pinned {
-        let until = pin.until.map(|until| format!(", {}", age(sight.now, until)));
+        let until = pin
+            .until
+            .map(|until| format!(", for {} more", short_duration(until.duration_since(sight.now).unsigned_abs())));
         return keep(format!("pinned {} ago as {}{}", age(sight.now, pin.made), pin.name, until.unwrap_or_default()));
     }
     if index.unread || index.findings.iter().any(|f| f.severity >= Severity::Error && index.reach.is_empty()) {
@@ -311,6 +313,12 @@ pub(super) fn words(policy: &Policy, grouping: GroupBy, purpose: Purpose) -> Vec
     }
     if words.is_empty() && purpose == Purpose::Prune {
         words.push("keep what has a name".to_owned());
+    }
+    if purpose == Purpose::Prune {
+        words.push(match grouping {
+            GroupBy::None => "all versions are one group".to_owned(),
+            by => format!("versions are grouped by {}", by.name()),
+        });
     }
     words.extend(policy.remove.iter().map(|which| format!("take {which} away")));
     words.extend(policy.keep.iter().map(|which| format!("keep {which}, as you chose")));

@@ -29,6 +29,9 @@ const USUAL_SHARE: f64 = 50.0;
 /// And how many blobs of such.
 const USUAL_COUNT: u64 = 10_000;
 
+/// What orphan blobs are called that nobody asked to go.
+pub const UNASKED: &str = "other orphan blobs";
+
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -305,7 +308,7 @@ fn rows(
     add(&mut rows, lot(Fate::Remove, Subject::Orphans, "orphan blobs", "no version uses them".into(), lots.orphans));
     add(&mut rows, lot(Fate::Keep, Subject::Orphans, "young blobs", young, lots.young));
     let unswept = "they were not asked for".to_owned();
-    add(&mut rows, lot(Fate::Keep, Subject::Orphans, "orphan blobs", unswept, lots.unswept));
+    add(&mut rows, lot(Fate::Keep, Subject::Orphans, UNASKED, unswept, lots.unswept));
     let (mut old, mut new) = (blobs::Lot::default(), blobs::Lot::default());
     for leftover in &inventory.leftovers {
         let stale = leftovers_go && leftover.modified.is_some_and(|modified| modified <= since);
