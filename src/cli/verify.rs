@@ -7,15 +7,17 @@ use super::output::Value::Words;
 use super::output::{Cell, Column, Item, Section, Tone};
 use super::session::Session;
 use super::usage;
+use crate::error::Error;
 use crate::model::filter::{Field, Row};
 use crate::model::finding::{Finding, Problem, Severity};
 use crate::model::units::{Bytes, SizeStyle, count};
-use crate::ops::verify::{Level, Report, verify};
+use crate::ops::verify::{Level, Report, Sample, SampleSize, verify_some};
 use crate::progress::Progress;
 use clap::Parser;
 use clap::builder::TypedValueParser;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Check that what caches need is there and undamaged
 ///
@@ -37,7 +39,8 @@ Fields to filter and sort by:
 
 Examples:
   cachedeck verify .buildx-cache
-  cachedeck verify --level digest --fail-on missing,corrupt .buildx-cache")]
+  cachedeck verify --level digest --fail-on missing,corrupt .buildx-cache
+  cachedeck verify --level digest --sample 5% @ci")]
 pub(super) struct Verify {
     /// Where to look
     #[arg(value_name = "LOCATION")]
@@ -46,6 +49,10 @@ pub(super) struct Verify {
     /// How closely: exists, size or digest
     #[arg(long, short = 'l', value_name = "LEVEL", default_value = "size", value_parser = levels(), hide_possible_values = true)]
     level: Level,
+
+    /// At level digest read only so many blobs, chosen by chance: 5%, 200
+    #[arg(long, value_name = "N|%", value_parser = usage::value::<SampleSize>)]
+    sample: Option<SampleSize>,
 
     /// Which findings fail, instead of all errors
     #[arg(long, value_name = "FINDINGS", value_delimiter = ',', value_parser = failing(), hide_possible_values = true)]
@@ -117,12 +124,16 @@ impl Command for Verify {
 
     fn run(self, session: &mut Session) -> Outcome {
         let selection = self.list.selection::<FindingItem>(&mut session.out)?;
+        let sample = self.sample.map(|size| Sample { size, seed: RandomState::new().hash_one(()) });
+        if sample.is_some() && self.level != Level::Digest {
+            return Err(Error::invalid("--sample is for level digest").with_hint("add --level digest").into());
+        }
         let locations = session.locations(&self.locations)?;
         let many = session.load_all(&locations)?;
         let mut reports = Vec::new();
         for loaded in &many.loaded {
             let progress = Progress::new();
-            let work = verify(&loaded.store, &loaded.inventory, self.level, &progress);
+            let work = verify_some(&loaded.store, &loaded.inventory, self.level, sample, &progress);
             let report = session.jobs.run("verifying", &progress, work);
             reports.push(report.map_err(|error| Stop::at(&loaded.inventory.location, error))?);
         }
@@ -162,7 +173,8 @@ impl Verify {
         let blobs = count(report.blobs, "blob");
         match self.level {
             Level::Digest => {
-                format!("{found}; {blobs} looked at and {} hashed", Bytes(report.hashed_bytes).show(sizes))
+                let of = if self.sample.is_some() { format!(" of {}", report.hashed) } else { String::new() };
+                format!("{found}; {blobs} looked at and {}{of} hashed", Bytes(report.hashed_bytes).show(sizes))
             }
             Level::Size => format!("{found}; {blobs} looked at, their contents only with --level digest"),
             Level::Exists => format!("{found}; {blobs} looked at, their sizes and contents not"),

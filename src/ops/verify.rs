@@ -31,6 +31,52 @@ impl Level {
     }
 }
 
+/// Which blobs are hashed, where not all of them are: some, chosen anew by each seed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// How many, or how many hundredths of them.
+    pub size: SampleSize,
+    /// What decides which. Any number.
+    pub seed: u64,
+}
+
+/// How many blobs are a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SampleSize {
+    /// So many.
+    Count(u64),
+    /// So many hundredths, at least one blob.
+    Percent(f64),
+}
+
+impl std::str::FromStr for SampleSize {
+    type Err = Error;
+
+    fn from_str(given: &str) -> Result<Self> {
+        let wrong = || Error::invalid("a sample is a share such as 5%, or a number of blobs");
+        match given.trim().strip_suffix('%') {
+            Some(share) => match share.trim_end().parse::<f64>() {
+                Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(SampleSize::Percent(percent)),
+                _ => Err(wrong()),
+            },
+            None => given.trim().parse().ok().filter(|n| *n > 0).map(SampleSize::Count).ok_or_else(wrong),
+        }
+    }
+}
+
+impl Sample {
+    /// Leaves in `blobs` what belongs to the sample.
+    fn take(self, blobs: &mut Vec<(u64, Digest)>) {
+        let wanted = match self.size {
+            SampleSize::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            SampleSize::Percent(percent) => (blobs.len() as f64 * percent / 100.0).ceil() as usize,
+        };
+        // Which come first is as good as chance, and the same again for the same seed.
+        blobs.sort_by_cached_key(|(_, digest)| Digest::of(&[&self.seed.to_le_bytes()[..], digest.as_bytes()].concat()));
+        blobs.truncate(wanted);
+    }
+}
+
 /// What verifying found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -38,6 +84,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Blobs looked at.
     pub blobs: u64,
+    /// Blobs that were read and hashed.
+    pub hashed: u64,
     /// Bytes read and hashed.
     pub hashed_bytes: u64,
 }
@@ -54,6 +102,17 @@ pub async fn verify(
     store: &Arc<dyn Store>,
     inventory: &Inventory,
     level: Level,
+    progress: &Progress,
+) -> Result<Report> {
+    verify_some(store, inventory, level, None, progress).await
+}
+
+/// As [`verify`], but at level [`Level::Digest`] only `sample` is hashed, if there is one.
+pub async fn verify_some(
+    store: &Arc<dyn Store>,
+    inventory: &Inventory,
+    level: Level,
+    sample: Option<Sample>,
     progress: &Progress,
 ) -> Result<Report> {
     if level == Level::Digest && !store.capabilities().read_blobs {
@@ -81,11 +140,15 @@ pub async fn verify(
     if !store.capabilities().list_blobs && store.capabilities().read_blobs {
         findings.extend(ask(store, inventory, level, progress).await?);
     }
-    let mut hashed_bytes = 0;
+    let (mut hashed, mut hashed_bytes) = (0, 0);
     if level == Level::Digest {
         // Large blobs first, so that no core is left alone with one at the end.
         let mut present: Vec<(u64, Digest)> =
             inventory.blobs.iter().filter_map(|b| b.size.map(|s| (s, b.digest))).collect();
+        if let Some(sample) = sample {
+            sample.take(&mut present);
+        }
+        hashed = present.len() as u64;
         present.sort_unstable_by(|a, b| b.cmp(a));
         progress.expect(present.len() as u64, present.iter().map(|(size, _)| size).sum());
         for (digest, measured) in measure(store, &present, progress).await? {
@@ -115,7 +178,7 @@ pub async fn verify(
         order.then_with(|| (a.problem, a.digest, &a.message).cmp(&(b.problem, b.digest, &b.message)))
     });
     findings.dedup();
-    Ok(Report { findings, blobs: inventory.blobs.len() as u64, hashed_bytes })
+    Ok(Report { findings, blobs: inventory.blobs.len() as u64, hashed, hashed_bytes })
 }
 
 /// Asks for each blob by itself, where none could be listed: so far they are only said to be there.
@@ -232,6 +295,23 @@ mod tests {
     }
 
     const LEVELS: [Level; 3] = [Level::Exists, Level::Size, Level::Digest];
+
+    #[test]
+    fn a_sample_is_as_large_as_asked_and_another_for_another_seed() {
+        let blobs: Vec<(u64, Digest)> = (0..200_u32).map(|n| (1, Digest::of(&n.to_le_bytes()))).collect();
+        let take = |size: &str, seed| {
+            let mut some = blobs.clone();
+            Sample { size: size.parse().unwrap(), seed }.take(&mut some);
+            some
+        };
+        assert_eq!((take("5%", 1).len(), take("7", 1).len(), take("0.1%", 1).len()), (10, 7, 1));
+        assert_eq!((take("500", 1).len(), take("100%", 1).len()), (200, 200));
+        assert_eq!(take("5%", 1), take("5%", 1));
+        assert_ne!(take("5%", 1), take("5%", 2));
+        for wrong in ["", "0", "-1", "0%", "101%", "x%"] {
+            assert!(wrong.parse::<SampleSize>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_is_sound_has_no_findings() {
