@@ -114,7 +114,9 @@ fn s3(world: &World, versions: bool) -> Place {
         bucket.put_all(objects).await;
         bucket
     });
-    Place { store: catalog::open(&bucket.location()).unwrap(), names, _keep: Box::new(()) }
+    let mended = bucket.mended(versions);
+    let store = catalog::open(&support::s3::location(mended.url(), &bucket.name)).unwrap();
+    Place { store, names, _keep: Box::new(mended) }
 }
 
 fn write_layout(folder: &Path, world: &World) {

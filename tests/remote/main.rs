@@ -18,3 +18,4 @@ mod gha;
 mod registry;
 mod registry_writes;
 mod s3;
+mod s3_changes;

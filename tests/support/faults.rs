@@ -62,6 +62,7 @@ impl Answer {
 }
 
 type Change = Arc<dyn Fn(&Asked, Answer) -> Answer + Send + Sync>;
+type Ask = Arc<dyn Fn(Asked) -> Result<Asked, Answer> + Send + Sync>;
 
 /// What goes wrong.
 #[derive(Clone)]
@@ -70,6 +71,10 @@ pub enum Fault {
     Answers(Answer),
     /// The connection is reset after the request.
     Reset,
+    /// The server does what it is asked, and the connection is reset before its answer.
+    Lost,
+    /// The server is asked something else, or what comes is made up.
+    Asked(Ask),
     /// Nothing comes, ever.
     Stall,
     /// Headers and half of the body come, and then nothing.
@@ -89,6 +94,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What the server is asked, changed by `change`, or the answer that comes instead.
+    pub fn asked(change: impl Fn(Asked) -> Result<Asked, Answer> + Send + Sync + 'static) -> Self {
+        Self::Asked(Arc::new(change))
+    }
+
     /// An error by status alone.
     pub fn status(status: u16) -> Self {
         Self::Answers(Answer::status(status))
@@ -227,6 +237,14 @@ async fn serve(
         Some(Fault::Answers(answer)) => answer.clone(),
         Some(Fault::Reset) => return Ok(stream.set_zero_linger()?),
         Some(Fault::Stall) => return std::future::pending().await,
+        Some(Fault::Lost) => {
+            forward(&asked, &client, origin).await?;
+            return Ok(stream.set_zero_linger()?);
+        }
+        Some(Fault::Asked(change)) => match change(asked.clone()) {
+            Ok(asked) => forward(&asked, &client, origin).await?,
+            Err(answer) => answer,
+        },
         _ => forward(&asked, &client, origin).await?,
     };
     let answer = match &fault {

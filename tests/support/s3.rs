@@ -1,5 +1,6 @@
 //! Buckets of the S3 server that tests share, written to by plain requests: it takes any signature.
 
+use super::faults::{Fault, Proxy, When};
 use super::{s3, unique};
 use bytes::Bytes;
 use cachedeck::model::location::Location;
@@ -32,6 +33,17 @@ impl Bucket {
         let body = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
                     <Status>Enabled</Status></VersioningConfiguration>";
         self.send(reqwest::Method::PUT, "?versioning", body.into()).await;
+    }
+
+    /// The server, which tells whether it keeps versions in words that are not S3's, put right.
+    pub fn mended(&self, versions: bool) -> Proxy {
+        let status = if versions { "<Status>Enabled</Status>" } else { "" };
+        let xml = format!(
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{status}</VersioningConfiguration>"
+        );
+        let proxy = Proxy::before(&self.endpoint);
+        proxy.play(When::always().of("?versioning"), Fault::changed(move |_, answer| answer.with_body(xml.clone())));
+        proxy
     }
 
     /// Writes an object.
@@ -69,6 +81,19 @@ impl Bucket {
         self.send(reqwest::Method::DELETE, &format!("/{}", encoded(key)), Bytes::new()).await;
     }
 
+    /// Whether there is an object.
+    pub async fn has(&self, key: &str) -> bool {
+        let url = format!("{}/{}/{}", self.endpoint, self.name, encoded(key));
+        self.client.head(&url).header("authorization", SIGNED).send().await.unwrap().status().is_success()
+    }
+
+    /// How many versions and markers there are of an object.
+    pub async fn versions(&self, key: &str) -> (usize, usize) {
+        let url = format!("{}/{}?versions&prefix={}", self.endpoint, self.name, encoded(key));
+        let list = self.client.get(&url).header("authorization", SIGNED).send().await.unwrap().text().await.unwrap();
+        (list.matches("<Version>").count(), list.matches("<DeleteMarker>").count())
+    }
+
     /// Begins an upload in parts and leaves it so.
     pub async fn begin_upload(&self, key: &str) {
         self.send(reqwest::Method::POST, &format!("/{}?uploads", encoded(key)), Bytes::new()).await;
@@ -76,13 +101,14 @@ impl Bucket {
 
     async fn send(&self, method: reqwest::Method, path: &str, body: Bytes) {
         let url = format!("{}/{}{path}", self.endpoint, self.name);
-        let signed = "AWS4-HMAC-SHA256 Credential=tests/20260101/us-east-1/s3/aws4_request, \
-                      SignedHeaders=host;x-amz-date, Signature=0000";
-        let request = self.client.request(method, &url).header("authorization", signed).body(body);
+        let request = self.client.request(method, &url).header("authorization", SIGNED).body(body);
         let response = request.send().await.unwrap();
         assert!(response.status().is_success(), "{url}: {} {}", response.status(), response.text().await.unwrap());
     }
 }
+
+const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=tests/20260101/us-east-1/s3/aws4_request, \
+                      SignedHeaders=host;x-amz-date, Signature=0000";
 
 /// A bucket on any server.
 pub fn location(endpoint: &str, bucket: &str) -> Location {
