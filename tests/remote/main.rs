@@ -11,6 +11,7 @@ mod program;
 mod support;
 
 mod azblob;
+mod azblob_changes;
 mod builder;
 mod canaries;
 mod faults;

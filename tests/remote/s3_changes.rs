@@ -91,7 +91,11 @@ fn minding() -> Fault {
         let Some(time) = asked.header("x-amz-if-match-last-modified-time") else { return Ok(asked) };
         // The canary's wrong time is a day off.
         let time = jiff::fmt::rfc2822::parse(time).unwrap().timestamp();
-        if Timestamp::now().duration_since(time) < SignedDuration::from_hours(12) { Ok(asked) } else { Err(stale()) }
+        if Timestamp::now().duration_since(time) < SignedDuration::from_hours(12) {
+            Ok(asked)
+        } else {
+            Err(Box::new(stale()))
+        }
     })
 }
 
@@ -184,7 +188,7 @@ async fn a_blob_that_is_written_before_the_deletion_stays() {
     minds.proxy.play(When::always().of("/.cachedeck/"), minding());
     minds.proxy.play(
         When::always().of("DELETE "),
-        Fault::asked(|asked: Asked| if asked.line.contains("/blobs/") { Err(stale()) } else { Ok(asked) }),
+        Fault::asked(|asked: Asked| if asked.line.contains("/blobs/") { Err(Box::new(stale())) } else { Ok(asked) }),
     );
     assert_eq!(minds.hide().await, Err(Kind::Stale));
     assert!(minds.bucket.has(&key(&minds.blob)).await);
@@ -305,11 +309,12 @@ async fn suspended_versioning_is_no_ground_to_hide_on() {
     assert!(stage.store.promise().await.unwrap().caveats.iter().any(|caveat| caveat.contains("suspended")));
     stage.proxy.heal();
     // It is switched off between the question and the deletion: the first answer without a marker ends it.
-    let unmarked = Fault::asked(
-        |asked: Asked| {
-            if asked.line.contains("versionId") { Ok(asked) } else { Err(Answer::status(204)) }
-        },
-    );
+    let unmarked =
+        Fault::asked(
+            |asked: Asked| {
+                if asked.line.contains("versionId") { Ok(asked) } else { Err(Box::new(Answer::status(204))) }
+            },
+        );
     stage.proxy.play(When::always().of("DELETE "), unmarked);
     assert_eq!(stage.hide().await, Err(Kind::Corrupt));
 }

@@ -62,7 +62,7 @@ impl Answer {
 }
 
 type Change = Arc<dyn Fn(&Asked, Answer) -> Answer + Send + Sync>;
-type Ask = Arc<dyn Fn(Asked) -> Result<Asked, Answer> + Send + Sync>;
+type Ask = Arc<dyn Fn(Asked) -> Result<Asked, Box<Answer>> + Send + Sync>;
 
 /// What goes wrong.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ pub enum Fault {
 
 impl Fault {
     /// What the server is asked, changed by `change`, or the answer that comes instead.
-    pub fn asked(change: impl Fn(Asked) -> Result<Asked, Answer> + Send + Sync + 'static) -> Self {
+    pub fn asked(change: impl Fn(Asked) -> Result<Asked, Box<Answer>> + Send + Sync + 'static) -> Self {
         Self::Asked(Arc::new(change))
     }
 
@@ -243,7 +243,7 @@ async fn serve(
         }
         Some(Fault::Asked(change)) => match change(asked.clone()) {
             Ok(asked) => forward(&asked, &client, origin).await?,
-            Err(answer) => answer,
+            Err(answer) => *answer,
         },
         _ => forward(&asked, &client, origin).await?,
     };
