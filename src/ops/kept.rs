@@ -267,7 +267,7 @@ impl Verdict {
 }
 
 /// What only rules for all take.
-fn special(record: &UsageRecord) -> Option<Special> {
+pub(in crate::ops) fn special(record: &UsageRecord) -> Option<Special> {
     match record.kind.as_str() {
         "internal" => Some(Special::Internal),
         "frontend" => Some(Special::Frontend),
@@ -277,13 +277,13 @@ fn special(record: &UsageRecord) -> Option<Special> {
 }
 
 /// Until when a rule takes the record for young. What was never used is not.
-fn young_until(rule: &Rule, record: &UsageRecord) -> Option<Timestamp> {
+pub(in crate::ops) fn young_until(rule: &Rule, record: &UsageRecord) -> Option<Timestamp> {
     let keep = SignedDuration::try_from(rule.keep).ok().filter(|keep| !keep.is_zero())?;
     record.last_used?.checked_add(keep).ok()
 }
 
 /// Whether one of the filters fits; without any, all records do. `None` if one can't be read.
-fn fits(filters: &[String], record: &UsageRecord) -> Option<bool> {
+pub(in crate::ops) fn fits(filters: &[String], record: &UsageRecord) -> Option<bool> {
     if filters.is_empty() {
         return Some(true);
     }

@@ -14,6 +14,7 @@ pub mod picture;
 pub mod pin;
 pub mod prune;
 pub mod repair;
+pub mod retire;
 pub mod settle;
 pub mod verify;
 pub mod versions;

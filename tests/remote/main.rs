@@ -14,6 +14,7 @@ mod azblob;
 mod azblob_changes;
 mod builder;
 mod canaries;
+mod discarding;
 mod faults;
 mod gha;
 mod registry;

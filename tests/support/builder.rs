@@ -8,8 +8,8 @@ use cachedeck::model::usage::UsageRecord;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use proto::control_server::{Control, ControlServer};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -32,6 +32,10 @@ pub struct Told {
     pub silent: bool,
     /// What it answers instead of records.
     pub failure: Option<Status>,
+    /// What it answers instead of pruning.
+    pub prune_failure: Option<Status>,
+    /// Whether the answer breaks off once it has pruned.
+    pub prune_breaks: bool,
 }
 
 impl Told {
@@ -161,7 +165,35 @@ pub fn event(id: &str, second: i64, error: Option<&str>) -> proto::BuildHistoryE
 
 struct Answering {
     told: Told,
+    /// Its records as they are now.
+    records: Mutex<Vec<proto::UsageRecord>>,
     asked: Arc<AtomicUsize>,
+    pruned: Pruned,
+}
+
+/// Requests to prune, as they came.
+type Pruned = Arc<Mutex<Vec<proto::PruneRequest>>>;
+
+impl Answering {
+    /// As buildkitd does it: what nothing uses and nothing builds on goes, if a filter fits, until nothing more does.
+    fn prune_now(&self, request: &proto::PruneRequest) -> Vec<proto::UsageRecord> {
+        let mut records = self.records.lock().unwrap();
+        let fits = |id: &str| request.filter.is_empty() || request.filter.iter().any(|f| *f == format!("id=={id}"));
+        let mut gone = Vec::new();
+        loop {
+            let held: Vec<String> = records.iter().flat_map(|record| record.parents.clone()).collect();
+            let goes = |r: &proto::UsageRecord| {
+                let special = r.shared || ["internal", "frontend"].contains(&r.record_type.as_str());
+                !r.in_use && !held.contains(&r.id) && fits(&r.id) && (request.all || !special)
+            };
+            let (went, stay): (Vec<_>, Vec<_>) = records.drain(..).partition(goes);
+            *records = stay;
+            if went.is_empty() {
+                return gone;
+            }
+            gone.extend(went);
+        }
+    }
 }
 
 impl Answering {
@@ -185,7 +217,7 @@ impl Control for Answering {
         self.begin(true).await?;
         match &self.told.failure {
             Some(failure) => Err(failure.clone()),
-            None => Ok(Response::new(proto::DiskUsageResponse { record: self.told.usage.clone() })),
+            None => Ok(Response::new(proto::DiskUsageResponse { record: self.records.lock().unwrap().clone() })),
         }
     }
 
@@ -220,8 +252,17 @@ impl Control for Answering {
 
     type PruneStream = Events<proto::UsageRecord>;
 
-    async fn prune(&self, _: Request<proto::PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
-        panic!("reading prunes nothing");
+    async fn prune(&self, request: Request<proto::PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
+        self.begin(true).await?;
+        let request = request.into_inner();
+        self.pruned.lock().unwrap().push(request.clone());
+        assert!(!request.filter.is_empty(), "without a filter everything would go");
+        if let Some(failure) = &self.told.prune_failure {
+            return Err(failure.clone());
+        }
+        let gone = self.prune_now(&request);
+        let broken = self.told.prune_breaks.then(|| Err(Status::unavailable("the connection broke off")));
+        Ok(Response::new(stream::iter(gone.into_iter().map(Ok).chain(broken)).boxed()))
     }
 
     async fn solve(&self, _: Request<proto::SolveRequest>) -> Result<Response<proto::SolveResponse>, Status> {
@@ -258,6 +299,7 @@ pub struct Builder {
     pub port: u16,
     /// How many questions it was asked.
     pub asked: Arc<AtomicUsize>,
+    pruned: Pruned,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -278,7 +320,8 @@ impl Builder {
         unix.set_nonblocking(true).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let service = Arc::new(Answering { told, asked: asked.clone() });
+        let (records, pruned) = (Mutex::new(told.usage.clone()), Pruned::default());
+        let service = Arc::new(Answering { told, records, asked: asked.clone(), pruned: pruned.clone() });
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -300,7 +343,7 @@ impl Builder {
                 }
             });
         });
-        Self { folder, port, asked, stop: Some(stop), thread: Some(thread) }
+        Self { folder, port, asked, pruned, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The socket.
@@ -324,6 +367,11 @@ impl Builder {
         std::fs::write(&path, &script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         folder
+    }
+
+    /// What it was asked to prune: the filters of each request.
+    pub fn pruned(&self) -> Vec<Vec<String>> {
+        self.pruned.lock().unwrap().iter().map(|request| request.filter.clone()).collect()
     }
 
     /// What the programs were called with, a line each.

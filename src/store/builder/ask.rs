@@ -72,11 +72,11 @@ pub async fn records(way: &Way, timeout: Duration) -> Result<Vec<UsageRecord>> {
     }
 }
 
-fn client(connection: &Connection) -> ControlClient<Channel> {
+pub(super) fn client(connection: &Connection) -> ControlClient<Channel> {
     ControlClient::new(connection.channel.clone()).max_decoding_message_size(LONGEST)
 }
 
-async fn within<T>(timeout: Duration, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+pub(super) async fn within<T>(timeout: Duration, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
     let late = || Status::deadline_exceeded(format!("no answer within {timeout:?}"));
     tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(late()))
 }
@@ -238,7 +238,7 @@ fn unknown(status: &Status, version: Option<&str>) -> String {
 }
 
 /// The error that a status is.
-async fn failed(way: &Way, connection: &Connection, status: &Status) -> Error {
+pub(super) async fn failed(way: &Way, connection: &Connection, status: &Status) -> Error {
     let kind = match status.code() {
         Code::Unimplemented => Kind::Unsupported,
         Code::PermissionDenied => Kind::Denied,

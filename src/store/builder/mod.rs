@@ -7,6 +7,7 @@
 mod ask;
 mod buildx;
 mod child;
+mod discard;
 mod way;
 
 use super::{BlobEntry, BlobReader, Capabilities, Frees, References, Store, http};
@@ -15,10 +16,13 @@ use crate::model::builder::{Builder, Node};
 use crate::model::digest::Digest;
 use crate::model::inventory::Details;
 use crate::model::location::Location;
+use crate::model::plan::{Promise, Undo};
 use crate::model::usage::UsageRecord;
+use crate::progress::Progress;
 use async_trait::async_trait;
 use buildx::{Folders, Instance};
 use futures::future::join_all;
+use jiff::SignedDuration;
 use std::sync::Arc;
 use std::time::Duration;
 use way::{Tls, Way};
@@ -165,7 +169,7 @@ impl Store for Daemon {
             write: false,
             remove: false,
             hide: false,
-            discard: false,
+            discard: true,
             notes: false,
             usage: true,
             frees: Frees::AtMost,
@@ -210,5 +214,19 @@ impl Store for Daemon {
             Some(error) if !some => Err(error),
             _ => Ok(all),
         }
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        Ok(Promise {
+            grace: SignedDuration::ZERO,
+            settle: SignedDuration::ZERO,
+            undo: Undo::Never("a builder keeps no copy; what is removed is built again".to_owned()),
+            exact: false,
+            caveats: vec!["what images share with a record stays with them, so less may be freed".to_owned()],
+        })
+    }
+
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        discard::records(&self.nodes, self.timeout, ids, progress).await
     }
 }

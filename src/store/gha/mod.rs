@@ -4,9 +4,10 @@
 //! * The cache service, in a workflow run, gives an entry whose key is known, and lists none.
 //!
 //! A reference is a scope under a Git ref, `web@refs/heads/main`: of its `#n` the highest is in use, and the others are past.
-//! It must not save, and never deletes. (Reading counts as use: GitHub evicts last what was read last.)
+//! It must not save. What it deletes, it deletes by number only, never by key. (Reading counts as use: GitHub evicts last what was read last.)
 
 mod access;
+mod discard;
 mod rest;
 mod service;
 
@@ -18,12 +19,13 @@ use crate::model::digest::Digest;
 use crate::model::finding::{Finding, Problem};
 use crate::model::inventory::{Details, Need};
 use crate::model::location::Location;
+use crate::model::plan::{Promise, Undo};
 use crate::progress::Progress;
 use access::{Api, Run};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rest::{Listed, Rest};
 use service::{Found, Service};
 use std::collections::{BTreeMap, HashMap};
@@ -227,7 +229,7 @@ impl Store for Gha {
             write: false,
             remove: false,
             hide: false,
-            discard: false,
+            discard: self.rest.is_some(),
             notes: false,
             usage: false,
             frees: Frees::Exactly,
@@ -356,6 +358,31 @@ impl Store for Gha {
         let (service, found) = self.find(digest).await?;
         let response = service.content(&found).await?;
         Ok(service.reader(response))
+    }
+
+    async fn promise(&self) -> Result<Promise> {
+        if self.rest.is_none() {
+            return Err(self.unsupported("changing anything, which needs ghtoken or GH_TOKEN"));
+        }
+        Ok(Promise {
+            grace: SignedDuration::from_hours(24),
+            settle: SignedDuration::ZERO,
+            undo: Undo::Never("GitHub keeps no copy of a deleted entry".to_owned()),
+            exact: true,
+            caveats: [
+                "what runs on other branches have can't be read, so nothing tells what their caches need",
+                "there are no pins here: GitHub evicts what was used least recently, whatever is done",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        })
+    }
+
+    async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
+        match &self.rest {
+            Some(rest) => discard::entries(self, rest, ids, progress).await,
+            None => ids.iter().map(|_| Err(self.unsupported("removing, which needs ghtoken or GH_TOKEN"))).collect(),
+        }
     }
 }
 

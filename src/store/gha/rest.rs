@@ -184,20 +184,42 @@ impl Rest {
         Ok(limit.max_cache_retention_days)
     }
 
+    /// Deletes the entry with this number, by one request; `false` if there is none. [`Kind::Unavailable`] if it is not known
+    /// whether it was done, or GitHub wants to be asked less often: then look before asking again.
+    pub async fn delete(&self, id: u64) -> Result<bool> {
+        let url = self.url(&format!("actions/caches/{id}"), &[])?;
+        let response = self.send(Method::DELETE, url).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            StatusCode::FORBIDDEN if asked_to_wait(response.headers()).is_none() && self.check_rate().is_ok() => {
+                let error = http::fault(format!("deleting caches of {}", self.api.repository), &response);
+                Err(error.with_hint("the token needs to write Actions (classic: scope repo)"))
+            }
+            _ => Err(self.classify(&response)),
+        }
+    }
+
+    /// Sends one request, with a login if there is one.
+    async fn send(&self, method: Method, url: Url) -> Result<Response> {
+        self.check_rate()?;
+        let mut request = self.http.request(method, url);
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
+        headers.insert(HeaderName::from_static("x-github-api-version"), HeaderValue::from_static("2022-11-28"));
+        if let Some(login) = self.login.get_or_init(|| self.api.login()).await {
+            headers.insert(AUTHORIZATION, login.clone());
+        }
+        let response = self.http.send(request).await?;
+        self.note_rate(response.headers());
+        Ok(response)
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T> {
         let url = self.url(path, query)?;
         let mut waited = false;
         let response = loop {
-            self.check_rate()?;
-            let mut request = self.http.request(Method::GET, url.clone());
-            let headers = request.headers_mut();
-            headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
-            headers.insert(HeaderName::from_static("x-github-api-version"), HeaderValue::from_static("2022-11-28"));
-            if let Some(login) = self.login.get_or_init(|| self.api.login()).await {
-                headers.insert(AUTHORIZATION, login.clone());
-            }
-            let response = self.http.send(request).await?;
-            self.note_rate(response.headers());
+            let response = self.send(Method::GET, url.clone()).await?;
             // GitHub says 403 too where others say 429.
             let wait = asked_to_wait(response.headers()).filter(|_| response.status() == StatusCode::FORBIDDEN);
             match wait {
