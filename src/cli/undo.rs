@@ -74,7 +74,11 @@ impl Command for Undo {
         }
         if self.dry_run {
             if session.out.is_json() {
-                RunJson::new(&run).write(session)?;
+                let mut json = RunJson::new(&run);
+                json.set("stopped", serde_json::Value::Null);
+                json.set("incomplete", Vec::<String>::new());
+                json.set("problems", Vec::<String>::new());
+                json.write(session)?;
             }
             return Ok(Exit::Done);
         }
@@ -88,6 +92,7 @@ pub(super) fn take_back(session: &mut Session, place: &Place, id: &RunId) -> Out
     let undone = place.change(session, "undoing", async |site| settle::undo(site, id).await)?;
     if session.out.is_json() {
         let mut json = RunJson::new(&undone.run);
+        json.set("schema", "cachedeck.undo/1");
         json.set("undone_blobs", undone.restored);
         json.set("undone_names", undone.names);
         json.set("problems", undone.failures.clone());

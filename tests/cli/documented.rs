@@ -34,8 +34,18 @@ fn sections() -> Vec<Section> {
 }
 
 /// What is documented as a whole: maps, and objects that stand elsewhere on the page.
-const WHOLE: [&str; 8] =
-    ["attributes", "compressions", "error", "findings", "labels", "location", "response", "skipped"];
+const WHOLE: [&str; 10] = [
+    "attributes",
+    "compressions",
+    "error",
+    "findings",
+    "labels",
+    "location",
+    "promise.undo",
+    "response",
+    "skipped",
+    "steps",
+];
 
 /// Every field of `value` under its path, with all values it has.
 fn flatten<'a>(path: &str, value: &'a Value, into: &mut BTreeMap<String, Vec<&'a Value>>) {
@@ -91,6 +101,7 @@ fn check(section: &Section, fields: &[(String, String)], objects: &[Value]) {
 fn the_page_says_exactly_what_comes_out() {
     let place = Place::with("local-history");
     place.add("inline-image", "inline-image");
+    place.add("local-history", "changed");
     place.add("local-max", "damaged");
     let gone = "blobs/sha256/04d3bea617a8a9099577d77d90bf8a2d6a49181c1638f8da494f55bcfc67ebdf";
     std::fs::remove_file(place.path("damaged").join(gone)).unwrap();
@@ -113,6 +124,10 @@ fn the_page_says_exactly_what_comes_out() {
             "extract" => &[&["local-history", "#6", "deps", "--out", "out"]],
             "find" => &[&["app", "local-history"]],
             "verify" => &[&["damaged"]],
+            "pin" => &[&["changed", "--digest", "d9d014"]],
+            "prune" if command.len() > 1 => &[&["changed", "--yes", "--grace", "0s"]],
+            "undo" => &[&["changed", "--yes"]],
+            "pins" | "prune" | "log" => &[&["changed"]],
             "diff" => &[&["local-history"]],
             "version" => &[&[]],
             "gha" => &[&[&actions]],

@@ -61,13 +61,16 @@ fn tell(session: &Session, plan: &Plan) {
             Undo::UntilFreed if promise.settle.is_zero() && plan.targets().next().is_some() => {
                 "not once it is done, as blobs are freed at once".to_owned()
             }
+            Undo::UntilFreed if plan.targets().next().is_none() => "possible".to_owned(),
             Undo::UntilFreed => "until what is hidden is freed".to_owned(),
             Undo::UntilCollected(who) => format!("as long as the place lets it: {who}"),
             Undo::Never(why) => format!("never: {why}"),
         };
         words.say("undo", Tone::Dim, &undo);
     }
-    promise.caveats.iter().for_each(|caveat| words.say("note", Tone::Dim, caveat));
+    if plan.steps.iter().any(|step| matches!(step, Step::Unname { .. } | Step::Hide(_) | Step::Discard { .. })) {
+        promise.caveats.iter().for_each(|caveat| words.say("note", Tone::Dim, caveat));
+    }
     plan.warnings.iter().for_each(|warning| words.say("warning", Tone::Warn, warning));
     match plan.is_empty() {
         true => words.note(&format!("{}: nothing to do; it takes {}", title(plan), size(plan.before))),
@@ -82,19 +85,19 @@ fn sum(plan: &Plan, size: impl Fn(u64) -> String) -> String {
     let blobs = plan.targets().count();
     let of = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(step)).count();
     let parts = [
-        (versions, "version", "go"),
-        (of(|step| matches!(step, Step::Unname { .. })), "name", "go"),
-        (blobs, "blob", "go"),
-        (of(|step| matches!(step, Step::Discard { .. })), "leftover", "go"),
-        (of(|step| matches!(step, Step::Lead { .. })), "name", "written"),
-        (of(|step| matches!(step, Step::Write { .. } | Step::Fetch { .. })), "blob", "written"),
+        (versions, "version", "removes"),
+        (of(|step| matches!(step, Step::Unname { .. })), "name", "removes"),
+        (blobs, "blob", "removes"),
+        (of(|step| matches!(step, Step::Discard { .. })), "leftover", "removes"),
+        (of(|step| matches!(step, Step::Lead { .. })), "name", "writes"),
+        (of(|step| matches!(step, Step::Write { .. } | Step::Fetch { .. })), "blob", "writes"),
     ];
     let of = |verb: &str| -> Option<String> {
         let some = parts.iter().filter(|(n, _, does)| *n > 0 && *does == verb);
         let some: Vec<String> = some.map(|(n, word, _)| count(*n, word)).collect();
-        (!some.is_empty()).then(|| format!("{} {verb}", some.join(", ")))
+        (!some.is_empty()).then(|| format!("{verb} {}", some.join(", ")))
     };
-    let what: Vec<String> = ["go", "written"].into_iter().filter_map(of).collect();
+    let what: Vec<String> = ["removes", "writes"].into_iter().filter_map(of).collect();
     let bytes = match (plan.frees, plan.promise.exact) {
         (0, _) => format!("{} stay", size(plan.before)),
         (frees, true) => {
