@@ -2,7 +2,9 @@
 //! never waits and draw changes nothing but scroll offsets, so tests drive it with keys and read a buffer.
 
 mod boxes;
+mod changing;
 mod choices;
+mod confirm;
 mod frame;
 mod messages;
 mod work;
@@ -11,6 +13,7 @@ pub use messages::{Effect, Message, Order, Report, Setup};
 
 use crate::error::{Error, Result};
 use crate::model::location::Location;
+use crate::model::plan::Purpose;
 use crate::model::text;
 use crate::ops::find;
 use crate::tui::glyphs::Glyphs;
@@ -62,6 +65,8 @@ pub struct App {
     last_click: Option<(Position, Duration)>,
     history: HashMap<Question, Vec<String>>,
     effects: Vec<Effect>,
+    /// Whether it quits once all changes have stopped.
+    quits: bool,
 }
 
 impl App {
@@ -88,7 +93,11 @@ impl App {
             last_click: None,
             history: HashMap::new(),
             effects: Vec::new(),
+            quits: false,
         };
+        for (place, why) in app.shared.places.iter_mut().zip(setup.read_only) {
+            place.read_only = why;
+        }
         for place in 0..app.shared.places.len() {
             app.start(place, Work::Load);
         }
@@ -113,7 +122,7 @@ impl App {
                 Some(held) => held.push(news),
                 None => self.news(news),
             },
-            Message::Signal(Signal::Quit) => self.effects.push(Effect::Quit),
+            Message::Signal(Signal::Quit) => self.stop_and_quit(),
             Message::Signal(Signal::Suspend) => self.effects.push(Effect::Suspend),
             Message::Signal(Signal::Continue) => self.effects.push(Effect::Redraw),
             Message::Said(_, text) if text.is_empty() => {}
@@ -131,7 +140,7 @@ impl App {
 
     /// How soon a [`Message::Tick`] would change what is seen.
     pub fn next_tick(&self) -> Duration {
-        if !self.shared.jobs.running().is_empty() {
+        if !self.shared.jobs.running().is_empty() || self.shared.changes.open().next().is_some() {
             BEAT
         } else if self.said.is_some() {
             Duration::from_secs(1)
@@ -168,7 +177,7 @@ impl App {
         if let Lookup::Action(action) = lookup {
             let quits = matches!(action, Action::Quit | Action::Back | Action::Interrupt);
             match self.too_small() {
-                true if quits => self.effects.push(Effect::Quit),
+                true if quits => self.stop_and_quit(),
                 true => {}
                 false => self.act(action),
             }
@@ -186,6 +195,8 @@ impl App {
                 prompt.input.paste(pasted);
                 self.typed();
             }
+            Some(Modal::Confirm(confirm)) => confirm.paste(pasted),
+            Some(Modal::Fill(filling)) => filling.paste(pasted),
             _ => {}
         }
     }
@@ -234,6 +245,16 @@ impl App {
             Request::Work(place, work) => self.start(place, work),
             Request::Page(text) => self.effects.push(Effect::Page(text)),
             Request::Base(target) => self.set_base(target),
+            Request::Want(place, wish) => self.want(place, *wish),
+            Request::Unwant(place, purpose) => self.unwant(place, purpose),
+            Request::Rewant(place, purpose) => self.rewant(place, purpose),
+            Request::Plan(place, purpose) => self.plan(place, purpose),
+            Request::Confirm(asks) => self.confirm(*asks),
+            Request::AskPin(target, name) => self.ask_pin(target, name),
+            Request::Stop(id) => {
+                self.shared.changes.stop(id);
+                self.shared.revision += 1;
+            }
         }
     }
 
@@ -255,6 +276,9 @@ impl App {
 
     /// Why the place does not give what `action` needs, if it does not.
     fn refused(&self, action: Action) -> Option<String> {
+        if let Some(why) = self.unchangeable(action) {
+            return Some(why);
+        }
         let need = action.need(self.top().view())?;
         let inventory = self.shared.places.get(self.top().place()?)?.inventory.as_ref()?;
         // Where there are no versions to open, a builder opens.
@@ -269,8 +293,9 @@ impl App {
             return self.say(Tone::Note, text::safe(&why).into_owned());
         }
         match action {
-            Action::Quit => self.effects.push(Effect::Quit),
-            Action::Back if self.stack.len() == 1 => self.effects.push(Effect::Quit),
+            Action::Quit if self.quits => self.stop_and_quit(),
+            Action::Quit => self.quit(),
+            Action::Back if self.stack.len() == 1 => self.quit(),
             Action::Back | Action::HistoryBack => self.back(),
             Action::HistoryForward => self.stack.extend(self.forward.pop()),
             Action::Interrupt => self.interrupt(),
@@ -332,6 +357,26 @@ impl App {
             }
             Action::GoGha => self.go_gha(),
             Action::GoDaemon => self.go_daemon(),
+            Action::Stage => self.stage(),
+            Action::Pin => self.pin(),
+            Action::Plan => self.go_plan(Purpose::Prune),
+            Action::Repair => self.go_plan(Purpose::Repair),
+            Action::Undo | Action::Redo if self.with_screen(|screen, cx| screen.act(action, cx)) => {}
+            Action::Undo | Action::Redo => {
+                if let Some(place) = self.top().place() {
+                    match action {
+                        Action::Undo => self.unwant(place, Purpose::Prune),
+                        _ => self.rewant(place, Purpose::Prune),
+                    }
+                }
+            }
+            Action::GoPins => self.pins(),
+            Action::GoJobs => self.push(Box::new(screens::jobs::JobList::new())),
+            Action::GoTrash => {
+                if let Some(place) = self.top().place() {
+                    self.push(Box::new(screens::trash::Trash::new(place)));
+                }
+            }
             Action::GoLogs => self.push(Box::new(screens::logs::Logs::new())),
             Action::YankDigest | Action::YankRef | Action::YankFrom | Action::YankTo => self.yank(action),
             Action::YankPath | Action::YankJson | Action::YankCommand => self.yank(action),
@@ -364,9 +409,22 @@ impl App {
     }
 
     fn interrupt(&mut self) {
+        if self.with_screen(|screen, cx| screen.act(Action::Interrupt, cx)) {
+            return;
+        }
+        if self.shared.jobs.running().iter().all(|job| job.progress.is_cancelled()) {
+            let open = self.shared.changes.open().rev().find(|change| !change.progress.is_cancelled());
+            match open.map(|change| (change.id, change.kind)) {
+                Some((id, kind)) => {
+                    self.shared.changes.stop(id);
+                    return self.say(Tone::Note, format!("{kind} stops after its current step"));
+                }
+                None => return self.quit(),
+            }
+        }
         match self.shared.jobs.interrupt().map(|job| job.kind.doing()) {
             Some(doing) => self.say(Tone::Note, format!("{doing} is stopping")),
-            None => self.effects.push(Effect::Quit),
+            None => self.quit(),
         }
     }
 
@@ -449,6 +507,9 @@ impl App {
                 }
             }
             Answer::Jump(jump) => self.go(jump),
+            Answer::Change(place, changing) => self.change(place, *changing),
+            Answer::Pin(target, typed) => self.pin_typed(target, typed)?,
+            Answer::StopAndQuit => self.stop_and_quit(),
             other => return self.with_screen(|screen, cx| screen.answer(other, cx)),
         }
         Ok(())

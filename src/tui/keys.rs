@@ -44,11 +44,17 @@ pub enum View {
     Gha,
     /// A builder's own cache.
     Daemon,
+    /// What is going to be changed at a location, and by which rules.
+    Plan,
+    /// What runs, waits and was done.
+    Jobs,
+    /// What changes hid, and can bring back.
+    Trash,
 }
 
 impl View {
     /// All of them, in the order of the screens.
-    pub const ALL: [View; 15] = [
+    pub const ALL: [View; 18] = [
         View::Locations,
         View::Indexes,
         View::Layers,
@@ -64,6 +70,9 @@ impl View {
         View::Logs,
         View::Gha,
         View::Daemon,
+        View::Plan,
+        View::Jobs,
+        View::Trash,
     ];
 
     /// The name in `[keys.<screen>]` of the config.
@@ -84,24 +93,27 @@ impl View {
             View::Logs => "logs",
             View::Gha => "gha",
             View::Daemon => "daemon",
+            View::Plan => "plan",
+            View::Jobs => "jobs",
+            View::Trash => "trash",
         }
     }
 }
 
 /// A set of views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Views(u16);
+pub struct Views(u32);
 
 impl Views {
     /// Every view.
-    pub const ALL: Views = Views(u16::MAX);
+    pub const ALL: Views = Views(u32::MAX);
 
     /// Exactly these.
     pub const fn of(views: &[View]) -> Views {
         let mut bits = 0;
         let mut i = 0;
         while i < views.len() {
-            bits |= 1 << views[i] as u16;
+            bits |= 1 << views[i] as u32;
             i += 1;
         }
         Views(bits)
@@ -114,7 +126,7 @@ impl Views {
 
     /// Whether `view` is among them.
     pub const fn has(self, view: View) -> bool {
-        self.0 & (1 << view as u16) != 0
+        self.0 & (1 << view as u32) != 0
     }
 }
 
@@ -152,6 +164,9 @@ pub enum Action {
     GoFindings,
     GoGha,
     GoDaemon,
+    GoJobs,
+    GoTrash,
+    GoPins,
     GoLogs,
     Find,
     FindFile,
@@ -176,6 +191,16 @@ pub enum Action {
     Pager,
     Export,
     Info,
+    Stage,
+    Undo,
+    Redo,
+    Plan,
+    Repair,
+    Flip,
+    Edit,
+    Apply,
+    Pin,
+    Empty,
     Verify,
     SetBase,
     Diff,

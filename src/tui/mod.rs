@@ -27,7 +27,7 @@ use crossterm::event::{Event, EventStream};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use keys::Keymap;
-use runtime::Runtime;
+use runtime::{Runtime, World};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ use theme::Theme;
 pub struct Options {
     /// The locations to open, in order.
     pub locations: Vec<Location>,
+    /// Why nothing may be changed at each of them, in their order; what is missing may be.
+    pub read_only: Vec<Option<&'static str>>,
     /// Locations that `@name` stands for.
     pub aliases: BTreeMap<String, Location>,
     /// Names of layers learnt from a builder.
@@ -60,6 +62,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             locations: Vec::new(),
+            read_only: Vec::new(),
             aliases: BTreeMap::new(),
             names: StepNames::default(),
             builders: None,
@@ -83,6 +86,7 @@ pub async fn run(options: Options) -> Result<()> {
     let marker = tour_marker();
     let (mut app, effects) = App::new(Setup {
         locations: options.locations,
+        read_only: options.read_only,
         aliases: options.aliases,
         names: options.names,
         keymap,
@@ -95,7 +99,7 @@ pub async fn run(options: Options) -> Result<()> {
     });
     let (width, height) = terminal.size();
     app.update(Message::Resize(width, height));
-    let (runtime, mut reports) = Runtime::new();
+    let (runtime, mut reports) = Runtime::new(World::usual());
     let builders = options.builders;
     let mut driver = Driver { terminal, runtime, builders, marker, events: EventStream::new() };
     let mut signals = Signals::listen()?;

@@ -1,6 +1,8 @@
 //! Runs effects: jobs as tokio tasks that report over a bounded channel, clipboard, pager, suspension. The only place
 //! of the terminal UI that opens stores or touches the disk.
 
+mod changes;
+
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
@@ -33,10 +35,37 @@ const REPORTS: usize = 64;
 /// Documents longer than this are not shown as a tree.
 const DOCUMENT: u64 = 64 << 20;
 
+/// What jobs work with.
+#[derive(Clone)]
+pub struct World {
+    /// Opens a place.
+    pub open: Arc<dyn Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync>,
+    /// What is remembered between runs.
+    pub state: State,
+    /// The clock.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Tells apart plans that are made within a second.
+    pub salt: Arc<dyn Fn() -> u32 + Send + Sync>,
+}
+
+impl World {
+    /// The real one.
+    pub fn usual() -> World {
+        let salt = || Timestamp::now().subsec_nanosecond().unsigned_abs() ^ std::process::id().rotate_left(12);
+        World {
+            open: Arc::new(catalog::open),
+            state: State::usual(),
+            clock: Arc::new(Timestamp::now),
+            salt: Arc::new(salt),
+        }
+    }
+}
+
 /// Where jobs report to.
 pub struct Runtime {
     sender: mpsc::Sender<Message>,
     stores: Stores,
+    world: World,
     /// Held while builders are asked for names.
     asking: Arc<tokio::sync::Mutex<()>>,
 }
@@ -46,15 +75,15 @@ type Stores = Arc<Mutex<HashMap<String, Arc<dyn Store>>>>;
 
 impl Runtime {
     /// A runtime and the end its reports come out of.
-    pub fn new() -> (Runtime, mpsc::Receiver<Message>) {
+    pub fn new(world: World) -> (Runtime, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(REPORTS);
-        (Runtime { sender, stores: Stores::default(), asking: Arc::default() }, receiver)
+        (Runtime { sender, stores: Stores::default(), world, asking: Arc::default() }, receiver)
     }
 
     /// Asks `builders` for names of layers, unless that is being done. Those that can't be asked are left out.
     pub fn ask_names(&self, builders: Vec<Location>) {
         let Ok(asking) = self.asking.clone().try_lock_owned() else { return };
-        let sender = self.sender.clone();
+        let (sender, state) = (self.sender.clone(), self.world.state.clone());
         tokio::spawn(async move {
             let open = |location: &Location| {
                 catalog::open(location).inspect_err(|why| tracing::info!(%location, "{why}")).ok()
@@ -62,23 +91,31 @@ impl Runtime {
             let stores = spawn_blocking(move || builders.iter().filter_map(open).collect::<Vec<_>>()).await;
             // Nobody waits for it, so builders may take as long as their own limits let them.
             let enough = std::future::pending();
-            let names = names::ask(&stores.unwrap_or_default(), &State::usual(), enough, Timestamp::now()).await;
+            let names = names::ask(&stores.unwrap_or_default(), &state, enough, Timestamp::now()).await;
             drop(asking);
             // The screen is gone if nobody takes it.
             let _ = sender.send(Message::Named(names)).await;
         });
     }
 
-    /// Starts `job`. It stops soon after its progress is cancelled, and reports exactly one end.
+    /// Starts `job`. It stops soon after its progress is cancelled, and reports exactly one end. What changes a place is never
+    /// broken off: it looks itself whether it is to stop, between two steps.
     pub fn start(&self, job: Job, order: Order) {
-        let (sender, stores) = (self.sender.clone(), self.stores.clone());
+        let (sender, stores, world) = (self.sender.clone(), self.stores.clone(), self.world.clone());
         tokio::spawn(async move {
             let (id, progress) = (job.id, job.progress.clone());
             // A task of its own, so that a panic in it is a failure of the job and no more.
             let work = tokio::spawn({
                 let (sender, progress) = (sender.clone(), progress.clone());
                 // Cancelling takes effect even where the work itself does not look.
-                async move { progress.token().run_until_cancelled(run(job, order, sender, stores)).await }
+                async move {
+                    let changes = matches!(order.work, Work::Change(_));
+                    let work = run(job, order, sender, (stores, world));
+                    match changes {
+                        true => Some(work.await),
+                        false => progress.token().run_until_cancelled(work).await,
+                    }
+                }
             });
             let report = match work.await {
                 Ok(Some(Ok(report))) => report,
@@ -94,10 +131,15 @@ impl Runtime {
     }
 }
 
-async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>, stores: Stores) -> Result<Report> {
-    let Order { location, work, inventory } = order;
+async fn run(
+    job: Job,
+    order: Order,
+    sender: mpsc::Sender<Message>,
+    (stores, world): (Stores, World),
+) -> Result<Report> {
+    let Order { location, work, inventory, seen, corrupt } = order;
     let again = matches!(work, Work::Load);
-    let open = move || open(&location, &stores, again);
+    let open = || open(&location, &stores, again, &world);
     match work {
         Work::Load => {
             let store = open()?;
@@ -111,7 +153,34 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>, stores: Stor
                 }
             };
             let (loaded, ()) = tokio::join!(load::load_showing(&store, &job.progress, Some(found)), forward);
+            let ledger = changes::ledger(&store, &world).await;
+            // The screen is gone if nobody takes it.
+            let _ = sender.send(Message::Report(id, Report::Ledger(Box::new(ledger)))).await;
             Ok(Report::Loaded(Box::new(loaded?)))
+        }
+        Work::Plan(wish) => {
+            let known = inventory.zip(seen);
+            let store = match open() {
+                Ok(store) => store,
+                Err(error) => return Ok(Report::NotPlanned(wish, error)),
+            };
+            let bench = changes::Bench { store, world: &world, progress: &job.progress };
+            let (plan, inventory, seen) = match changes::plan(&bench, &wish, known, corrupt).await {
+                Ok(planned) => planned,
+                Err(error) if error.kind() == Kind::Cancelled => return Err(error),
+                Err(error) => return Ok(Report::NotPlanned(wish, error)),
+            };
+            if let Some(inventory) = inventory {
+                let _ = sender.send(Message::Report(job.id, Report::Seen(Box::new(inventory), seen))).await;
+            }
+            Ok(Report::Planned(wish, Box::new(plan)))
+        }
+        Work::Change(changing) => {
+            let bench = changes::Bench { store: open()?, world: &world, progress: &job.progress };
+            let (whole, lines, run) = changes::change(&bench, *changing).await?;
+            let ledger = changes::ledger(&bench.store, &world).await;
+            let _ = sender.send(Message::Report(job.id, Report::Ledger(Box::new(ledger)))).await;
+            Ok(Report::Changed(whole, lines, run))
         }
         Work::Verify(level) => {
             let store = open()?;
@@ -190,14 +259,14 @@ async fn run(job: Job, order: Order, sender: mpsc::Sender<Message>, stores: Stor
 }
 
 /// The place at `location`, opened `again` even if it is already: there may be another by now.
-fn open(location: &Location, stores: &Stores, again: bool) -> Result<Arc<dyn Store>> {
+fn open(location: &Location, stores: &Stores, again: bool, world: &World) -> Result<Arc<dyn Store>> {
     // Whole between any two statements, so a panic elsewhere leaves it usable.
     let lock = || stores.lock().unwrap_or_else(PoisonError::into_inner);
     let key = location.reveal();
     if let Some(store) = lock().get(&key).filter(|_| !again) {
         return Ok(store.clone());
     }
-    let store = catalog::open(location)?;
+    let store = (world.open)(location)?;
     lock().insert(key, store.clone());
     Ok(store)
 }

@@ -6,8 +6,11 @@ use crate::model::digest::Digest;
 use crate::model::filter::Field;
 use crate::model::inventory::State;
 use crate::model::location::Location;
+use crate::model::pin::Pin;
+use crate::model::plan::{Plan, Purpose, RunId};
 use crate::model::text;
 use crate::model::units::{self, Bytes};
+use crate::ops::prune::Wish;
 use crate::ops::verify::Level;
 use crate::tui::contents::{Chain, File};
 use crate::tui::glyphs::Glyphs;
@@ -26,6 +29,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One screen.
 pub trait Screen {
@@ -88,6 +92,16 @@ pub trait Screen {
     /// The version it is about, or the one under the cursor.
     fn target(&self, shared: &Shared) -> Option<Target>;
 
+    /// The versions that are meant: those marked, else the one it is about.
+    fn chosen(&self, shared: &Shared) -> Vec<Target> {
+        self.target(shared).into_iter().collect()
+    }
+
+    /// What the plan that it shows is for.
+    fn purpose(&self) -> Option<Purpose> {
+        None
+    }
+
     /// A word for the footer where the table's own says too little.
     fn word(&self, _action: Action) -> Option<&'static str> {
         None
@@ -147,6 +161,35 @@ pub enum Request {
     Page(String),
     /// Remember the base of comparisons.
     Base(Target),
+    /// Want something else changed at a place; a plan is made of it, and no more.
+    Want(PlaceId, Box<Wish>),
+    /// Want what was wanted before.
+    Unwant(PlaceId, Purpose),
+    /// Want again what was taken back.
+    Rewant(PlaceId, Purpose),
+    /// Make the plan anew if it is not of what is wanted.
+    Plan(PlaceId, Purpose),
+    /// Let the user confirm something that changes a place.
+    Confirm(Box<Confirmation>),
+    /// Let the user fill in what a pin needs.
+    AskPin(Target, String),
+    /// Stop a change.
+    Stop(u64),
+}
+
+/// What is to be confirmed.
+#[derive(Clone, Debug)]
+pub struct Confirmation {
+    /// What it is about, as the box's title.
+    pub title: String,
+    /// What happens, line by line. Safe text.
+    pub lines: Vec<Line<'static>>,
+    /// What must be typed; without it choosing the verb is enough.
+    pub name: Option<String>,
+    /// What is done, in a word.
+    pub verb: &'static str,
+    /// What that means.
+    pub answer: Answer,
 }
 
 /// What is to be typed.
@@ -162,6 +205,8 @@ pub enum Question {
     File,
     /// A name to find in all layers.
     Pattern,
+    /// The value of a rule.
+    Rule(Rule),
 }
 
 /// What the user chose or typed.
@@ -189,6 +234,37 @@ pub enum Answer {
     File(String),
     /// Find this in all layers.
     Pattern(String),
+    /// Give a rule this value.
+    Rule(Rule, String),
+    /// Do this, that was confirmed.
+    Change(PlaceId, Box<Changing>),
+    /// Pin a version: the name, until when, and what for, as typed.
+    Pin(Target, [String; 3]),
+    /// Stop what changes caches after the current step, and quit.
+    StopAndQuit,
+}
+
+/// A rule of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "they are those of the policy")]
+pub enum Rule {
+    KeepLast,
+    KeepWithin,
+    KeepHourly,
+    KeepDaily,
+    KeepWeekly,
+    KeepMonthly,
+    KeepNames,
+    KeepPins,
+    KeepNone,
+    MaxSize,
+    GroupBy,
+    Sweep,
+    Grace,
+    Settle,
+    Exclusive,
+    MaxDelete,
+    MaxDeleteSize,
 }
 
 /// Where to jump.
@@ -247,6 +323,10 @@ pub enum Work {
         /// What.
         text: String,
     },
+    /// Plan a change.
+    Plan(Box<Wish>),
+    /// Change the place.
+    Change(Box<Changing>),
     /// Copy a blob as it is stored to a new file.
     SaveBlob {
         /// Where to.
@@ -254,6 +334,34 @@ pub enum Work {
         /// Which.
         digest: Digest,
     },
+}
+
+/// What changes a place.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Changing {
+    /// Apply a plan.
+    Apply(Arc<Plan>),
+    /// Take a run back.
+    Undo(RunId),
+    /// Free what a run hid, or all runs.
+    Empty(Option<RunId>),
+    /// Keep a version under a name, and prove it.
+    Pin(Digest, Pin),
+    /// Take a pin away.
+    Unpin(String),
+}
+
+impl Changing {
+    /// What it does, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Changing::Apply(plan) => plan.purpose.name(),
+            Changing::Undo(_) => "undo",
+            Changing::Empty(_) => "empty",
+            Changing::Pin(..) => "pin",
+            Changing::Unpin(_) => "unpin",
+        }
+    }
 }
 
 /// The mouse, in meanings.

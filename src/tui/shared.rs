@@ -1,6 +1,12 @@
 //! What all screens read: locations with what was loaded from them, running jobs, the log, the base of comparisons.
 //! Only `app.rs` and the reports of jobs change it; screens ask for changes through requests.
 
+mod changes;
+mod drafts;
+
+pub use changes::{Change, Changes, Standing};
+pub use drafts::{Draft, Drafts, Ledger, called};
+
 use crate::error::{Error, Kind};
 use crate::model::digest::Digest;
 use crate::model::finding::Finding;
@@ -11,6 +17,7 @@ use crate::ops::find::Found;
 use crate::ops::names::StepNames;
 use crate::ops::verify::Level;
 use crate::progress::Progress;
+use crate::store::Capabilities;
 use crate::tui::contents::Library;
 use crate::tui::json::Tree;
 use jiff::Timestamp;
@@ -47,6 +54,12 @@ pub struct Place {
     pub took: Option<Duration>,
     /// What the last verification found.
     pub verified: Option<Verified>,
+    /// What may be changed here, and what was.
+    pub ledger: Option<Arc<Ledger>>,
+    /// Why nothing may be changed here, whatever the place can do; in a few words.
+    pub read_only: Option<&'static str>,
+    /// What names led to when `inventory` was read, where that is known: whether plans may be made of it.
+    pub seen: Option<Digest>,
     /// Grows with every change above.
     pub revision: u64,
 }
@@ -77,8 +90,41 @@ impl Place {
             stopped: false,
             took: None,
             verified: None,
+            ledger: None,
+            read_only: None,
+            seen: None,
             revision: 0,
         }
+    }
+
+    /// Why versions and blobs can't be removed here, if so.
+    pub fn keeps_all(&self) -> Option<String> {
+        self.lacks(|claims| claims.remove || claims.hide, "removing versions")
+    }
+
+    /// Why versions can't be given names here, if so.
+    pub fn takes_no_names(&self) -> Option<String> {
+        self.lacks(|claims| claims.write && claims.remove, "giving versions another name")
+    }
+
+    /// Why nothing may be changed here, if so.
+    pub fn is_fixed(&self) -> Option<String> {
+        let why = self.read_only?;
+        Some(format!("{} is read-only: {why}", self.location.title()))
+    }
+
+    fn lacks(&self, has: impl Fn(&Capabilities) -> bool, what: &str) -> Option<String> {
+        let Some(ledger) = &self.ledger else { return Some("it is not known yet what can be changed here".to_owned()) };
+        (!has(&ledger.claims)).then(|| match self.location.kind() {
+            "gha" => "not supported by gha: its entries go by `cachedeck gha prune`".to_owned(),
+            "daemon" => "not supported by daemon: its records go by `cachedeck daemon prune`".to_owned(),
+            kind => Error::unsupported(&crate::model::text::safe(kind), what).to_string(),
+        })
+    }
+
+    /// Whether anything here can be changed at all.
+    pub fn is_writable(&self) -> bool {
+        self.read_only.is_none() && (self.keeps_all().is_none() || self.takes_no_names().is_none())
     }
 
     /// The versions known: of the last whole load, else as far as the first one has come.
@@ -109,6 +155,10 @@ pub enum JobKind {
     Raw,
     /// Writes something to a file or folder the user named.
     Save,
+    /// Plans a change.
+    Plan,
+    /// Changes the place.
+    Change,
 }
 
 impl JobKind {
@@ -122,6 +172,8 @@ impl JobKind {
             JobKind::Find => "finding",
             JobKind::Raw => "reading",
             JobKind::Save => "writing",
+            JobKind::Plan => "planning",
+            JobKind::Change => "changing",
         }
     }
 }
@@ -152,10 +204,15 @@ impl Jobs {
     /// Takes the slot of `kind` in `place`, stopping what had it.
     pub fn start(&mut self, kind: JobKind, place: PlaceId, since: Duration) -> Job {
         self.stop(kind, place);
-        self.last += 1;
-        let job = Job { id: self.last, kind, place, progress: Progress::new(), since };
+        let job = Job { id: self.number(), kind, place, progress: Progress::new(), since };
         self.running.push(job.clone());
         job
+    }
+
+    /// A number for a job that has no slot.
+    pub fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
     /// Stops the job in that slot, if there is one.
@@ -266,8 +323,12 @@ pub struct Shared {
     pub sizes: SizeStyle,
     /// Rows of the terminal.
     pub height: u16,
-    /// Running jobs.
+    /// Running jobs that read.
     pub jobs: Jobs,
+    /// Jobs that change something, also those that are over.
+    pub changes: Changes,
+    /// What is about to be changed.
+    pub drafts: Drafts,
     /// Newest last.
     pub log: VecDeque<Entry>,
     /// What comparisons start from, if the user set it.
@@ -293,6 +354,8 @@ impl Shared {
             sizes: SizeStyle::default(),
             height: 24,
             jobs: Jobs::default(),
+            changes: Changes::default(),
+            drafts: Drafts::default(),
             log: VecDeque::new(),
             base: None,
             raws: HashMap::new(),

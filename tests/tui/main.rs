@@ -4,6 +4,7 @@
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod changing;
 mod journeys;
 mod looks;
 mod many;

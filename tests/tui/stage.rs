@@ -5,12 +5,16 @@ use cachedeck::model::location::Location;
 use cachedeck::ops::names::StepNames;
 use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
 use cachedeck::tui::keys::{Chord, Keymap};
-use cachedeck::tui::runtime::Runtime;
+use cachedeck::state::State;
+use cachedeck::store::{Store, catalog};
+use cachedeck::tui::runtime::{Runtime, World};
 use cachedeck::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -29,6 +33,10 @@ pub struct Scene {
     pub called: Option<&'static str>,
     /// Whose jobs go on while the stage no longer waits for them.
     pub slow: Option<Location>,
+    /// Why nothing may be changed at each location.
+    pub read_only: Vec<Option<&'static str>>,
+    /// What is opened instead of the places themselves.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 impl Default for Scene {
@@ -42,7 +50,20 @@ impl Default for Scene {
             tour: false,
             called: None,
             slow: None,
+            read_only: Vec::new(),
+            store: None,
         }
+    }
+}
+
+/// A world in which nothing is remembered and time stands still.
+fn world(store: Option<Arc<dyn Store>>) -> World {
+    let plans = AtomicU32::new(0);
+    World {
+        open: Arc::new(move |location| store.clone().map_or_else(|| catalog::open(location), Ok)),
+        state: State::at(None, None),
+        clock: Arc::new(|| NOW.parse().unwrap()),
+        salt: Arc::new(move || plans.fetch_add(1, Ordering::Relaxed)),
     }
 }
 
@@ -112,6 +133,7 @@ impl Stage {
     fn set_as(locations: Vec<Location>, scene: Scene, cast: Vec<(Location, Location)>) -> Stage {
         let (app, effects) = App::new(Setup {
             locations,
+            read_only: scene.read_only,
             aliases: Default::default(),
             names: scene.names,
             keymap: scene.keymap,
@@ -123,7 +145,7 @@ impl Stage {
             is_dir: |path| std::path::Path::new(path).is_dir(),
         });
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (runtime, reports) = Runtime::new();
+        let (runtime, reports) = Runtime::new(world(scene.store));
         let mut stage = Stage {
             app,
             size: scene.size,

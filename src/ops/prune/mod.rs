@@ -33,7 +33,7 @@ const USUAL_COUNT: u64 = 10_000;
 pub const UNASKED: &str = "other orphan blobs";
 
 /// What is wanted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wish {
     /// What stays.
     pub policy: Policy,

@@ -1,6 +1,7 @@
 //! Boxes over the screen: choosing, typing, reading. They hold the keys while they are open.
 
 use super::App;
+use super::confirm::{Confirm, Filling};
 use crate::model::text;
 use crate::tui::screen::{Answer, Mouse, Question};
 use crate::tui::shared::error_line;
@@ -22,6 +23,10 @@ pub(super) enum Modal {
     Type(Box<Prompt>),
     /// Text to read.
     Read(Box<Reading>),
+    /// A change to confirm.
+    Confirm(Box<Confirm>),
+    /// What a pin needs.
+    Fill(Box<Filling>),
 }
 
 /// A line being typed, at the bottom of the screen.
@@ -76,6 +81,7 @@ impl Prompt {
             Question::Folder => "extract into folder",
             Question::File => "write to file",
             Question::Pattern => "find file in layers",
+            Question::Rule(rule) => rule.label(),
         }
     }
 
@@ -89,6 +95,7 @@ impl Prompt {
             Question::Folder => "it is made if it is not there; nothing is overwritten".to_owned(),
             Question::File => "a file that exists is not overwritten".to_owned(),
             Question::Pattern => "a name, /a/whole/path, or a glob like *.json or usr/**/node".to_owned(),
+            Question::Rule(rule) => rule.hint().to_owned(),
         }
     }
 
@@ -114,6 +121,7 @@ impl Prompt {
             Question::Folder => Answer::Folder(text),
             Question::File => Answer::File(text),
             Question::Pattern => Answer::Pattern(text),
+            Question::Rule(rule) => Answer::Rule(rule, text),
         }
     }
 
@@ -204,6 +212,14 @@ impl App {
                 let typed = prompt.input.key(key);
                 self.type_key(typed);
             }
+            Some(Modal::Confirm(confirm)) => {
+                let settled = confirm.key(key);
+                self.settled(settled);
+            }
+            Some(Modal::Fill(filling)) => {
+                let settled = filling.key(key);
+                self.settled(settled);
+            }
             None => {}
         }
     }
@@ -247,7 +263,8 @@ impl App {
     fn done_typing(&mut self) {
         let Some(Modal::Type(mut prompt)) = self.modal.take() else { return };
         let text = prompt.input.text().to_owned();
-        if text.trim().is_empty() && prompt.question != Question::Search {
+        // A rule without a value is none.
+        if text.trim().is_empty() && !matches!(prompt.question, Question::Search | Question::Rule(_)) {
             return;
         }
         match self.answer(prompt.answer()) {

@@ -3,10 +3,11 @@
 use super::boxes::Modal;
 use super::{App, BEAT, PATIENCE};
 use crate::model::text;
-use crate::tui::keys::Action;
+use crate::tui::keys::{Action, View};
 use crate::tui::screen::{Canvas, Look, bytes, count, thousands};
 use crate::tui::screens::version_name;
 use crate::tui::shared::{Job, Tone};
+use crate::tui::theme::Theme;
 use crate::tui::widgets::cell::Ink;
 use crate::tui::widgets::frame::{Pane, clear};
 use crate::tui::widgets::header::{self, Hint};
@@ -60,6 +61,8 @@ impl App {
         match &mut self.modal {
             Some(Modal::Pick(picker)) => picker.draw(body, &mut ink),
             Some(Modal::Read(reading)) => reading.draw(body, &mut ink),
+            Some(Modal::Confirm(confirm)) => confirm.draw(body, &mut ink),
+            Some(Modal::Fill(filling)) => filling.draw(body, &mut ink),
             Some(Modal::Type(prompt)) => {
                 prompt.draw(Rect { y: area.bottom() - 2, height: 2, ..area }, &mut ink);
             }
@@ -98,12 +101,45 @@ impl App {
         for note in inventory.iter().flat_map(|inventory| &inventory.details.notes) {
             badges.push(Span::styled(text::safe(note).into_owned(), theme.finding));
         }
-        // Nothing in here can change a cache.
-        badges.push(Span::styled("RO", theme.badge));
+        self.change_badges(area.width < 100, &mut badges, theme);
         if area.width >= 60 {
             badges.push(Span::styled("? help", theme.badge));
         }
         header::header(&crumbs, &badges, area, ink);
+    }
+
+    /// What is about to be changed, what is being changed, and whether it may be.
+    fn change_badges(&self, narrow: bool, badges: &mut Vec<Span<'_>>, theme: &Theme) {
+        let staged = self.shared.drafts.staged();
+        if staged > 0 {
+            badges.push(Span::styled(format!("{staged} staged"), theme.missing));
+        }
+        let open = self.shared.changes.open().count();
+        if let Some(change) = self.shared.changes.open().next() {
+            let beat = (self.shared.clock.as_millis() / BEAT.as_millis()) as u64;
+            let mut text = format!("{} {}", header::spinner(beat, self.glyphs), change.kind);
+            if let Some(percent) = change.progress.counts().percent() {
+                text.push_str(&format!(" {percent}%"));
+            }
+            if open > 1 {
+                text.push_str(&format!(" +{}", open - 1));
+            }
+            badges.push(Span::styled(text, theme.finding));
+        }
+        if self.top().view() == View::Plan {
+            let key = self.keymap.keys_of(View::Plan, Action::Apply).first().map(|chord| chord.short());
+            let words = match key {
+                Some(key) if !narrow => format!("DRY RUN - nothing is removed until {key}"),
+                _ => "DRY RUN".to_owned(),
+            };
+            badges.push(Span::styled(words, theme.finding));
+        }
+        let at = self.top().place().and_then(|place| self.shared.places.get(place));
+        let writable = match at {
+            Some(place) => place.is_writable(),
+            None => self.shared.places.iter().any(crate::tui::shared::Place::is_writable),
+        };
+        badges.push(Span::styled(if writable { "RW" } else { "RO" }, theme.badge));
     }
 
     /// The newest job that has run long enough to be worth a word.

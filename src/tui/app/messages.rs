@@ -1,21 +1,24 @@
 //! What goes into an [`App`](super::App) and what comes out of it.
 
 use crate::error::{Error, Result};
+use crate::model::digest::Digest;
 use crate::model::files::Entry;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
+use crate::model::plan::{Plan, RunId};
 use crate::model::units::SizeStyle;
 use crate::ops::files::Listing;
 use crate::ops::files::extract::Extracted;
 use crate::ops::files::merge::Merged;
 use crate::ops::find::{self, Found};
 use crate::ops::names::StepNames;
+use crate::ops::prune::Wish;
 use crate::ops::verify::{self, Level};
 use crate::tui::contents::{Chain, File, Page};
 use crate::tui::json::Tree;
 use crate::tui::keys::Keymap;
 use crate::tui::screen::Work;
-use crate::tui::shared::{Job, Target, Tone};
+use crate::tui::shared::{Job, Ledger, Target, Tone};
 use crate::tui::terminal::Signal;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyEvent, MouseEvent};
@@ -29,6 +32,8 @@ use std::time::Duration;
 pub struct Setup {
     /// The locations to open.
     pub locations: Vec<Location>,
+    /// Why nothing may be changed at each of them, in their order; what is missing may be.
+    pub read_only: Vec<Option<&'static str>>,
     /// Locations that `@name` stands for.
     pub aliases: BTreeMap<String, Location>,
     /// Names of layers learnt from a builder.
@@ -79,6 +84,17 @@ pub enum Message {
 pub enum Report {
     /// Versions found so far.
     Found(Vec<CacheIndex>),
+    /// What may be changed at the location, and what was.
+    Ledger(Box<Ledger>),
+    /// The location as it is looked at for a plan, and what tells whether it has changed since.
+    Seen(Box<Inventory>, Digest),
+    /// A plan was made of this wish.
+    Planned(Box<Wish>, Box<Plan>),
+    /// None could be made.
+    NotPlanned(Box<Wish>, Error),
+    /// A change ended: whether all of it was done, what came of it, a sentence each, and the run that can be undone.
+    /// May hold untrusted text.
+    Changed(bool, Vec<String>, Option<RunId>),
     /// The location was loaded.
     Loaded(Box<Inventory>),
     /// It was verified.
@@ -114,7 +130,10 @@ pub enum Report {
 impl Report {
     /// Whether the job is over with this; others are news on the way.
     pub fn ends_job(&self) -> bool {
-        !matches!(self, Report::Found(_) | Report::Listed(..) | Report::FoundFile(_))
+        !matches!(
+            self,
+            Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) | Report::Ledger(_) | Report::Seen(..)
+        )
     }
 }
 
@@ -148,4 +167,8 @@ pub struct Order {
     pub work: Work,
     /// What was loaded from there.
     pub inventory: Option<Arc<Inventory>>,
+    /// What tells whether the place has changed since, where that is known.
+    pub seen: Option<Digest>,
+    /// Blobs that are not what they should be, as verifying found.
+    pub corrupt: Vec<Digest>,
 }

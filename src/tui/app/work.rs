@@ -24,8 +24,12 @@ impl App {
             Work::Files(_) => JobKind::Files,
             Work::Peek(_) | Work::Page(_) => JobKind::Peek,
             Work::Find { .. } => JobKind::Find,
+            Work::Plan(_) => JobKind::Plan,
+            // They queue: see `change`.
+            Work::Change(_) => return,
             Work::Save { .. } | Work::SaveBlob { .. } | Work::Extract { .. } => JobKind::Save,
         };
+        let corrupt = if kind == JobKind::Plan { self.corrupt(place) } else { Vec::new() };
         let Some(known) = self.shared.places.get_mut(place) else { return };
         match &work {
             Work::Load => (known.stopped, known.error) = (false, None),
@@ -41,7 +45,8 @@ impl App {
             Work::Peek(file) => self.shared.library.peek = Some((file.clone(), Fetched::Waiting)),
             _ => {}
         }
-        let order = Order { location: known.location.clone(), work, inventory: known.inventory.clone() };
+        let (inventory, seen) = (known.inventory.clone(), known.seen);
+        let order = Order { location: known.location.clone(), work, inventory, seen, corrupt };
         let job = self.shared.jobs.start(kind, place, self.shared.clock);
         self.shared.touch(place);
         self.effects.push(Effect::Start(job, Box::new(order)));
@@ -65,6 +70,7 @@ impl App {
     }
 
     fn report(&mut self, id: u64, report: Report) {
+        let Some(report) = self.change_news(id, report) else { return };
         // Another job took the slot meanwhile: this is old news.
         let Some(job) = self.shared.jobs.by_id(id).cloned() else { return };
         let place = job.place;
@@ -88,6 +94,15 @@ impl App {
                     search.revision += 1;
                 }
             }
+            Report::Ledger(ledger) => {
+                self.shared.places[place].ledger = Some(Arc::new(*ledger));
+                self.shared.touch(place);
+            }
+            Report::Seen(inventory, seen) => {
+                let known = &mut self.shared.places[place];
+                (known.inventory, known.seen) = (Some(Arc::new(*inventory)), Some(seen));
+                self.shared.touch(place);
+            }
             last => self.finish(job, last),
         }
     }
@@ -98,6 +113,12 @@ impl App {
         let title = self.shared.places[place].location.title();
         match report {
             Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) => {}
+            Report::Ledger(_) | Report::Seen(..) | Report::Changed(..) => {}
+            Report::Planned(wish, plan) => self.planned(place, &wish, Ok(*plan)),
+            Report::NotPlanned(wish, error) => {
+                self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
+                self.planned(place, &wish, Err(error));
+            }
             Report::Loaded(inventory) => self.loaded(place, *inventory, self.shared.clock.saturating_sub(job.since)),
             Report::Verified(level, report) => self.verified(place, level, report),
             Report::Raw(target, tree) => {
@@ -171,9 +192,13 @@ impl App {
         }
         let known = &mut self.shared.places[place];
         known.inventory = Some(Arc::new(inventory));
+        // Names may have changed while it was read.
+        known.seen = None;
         known.preview = Vec::new();
         known.took = Some(took);
         known.error = None;
+        self.shared.drafts.outdate(place);
+        self.replan(place);
     }
 
     fn verified(&mut self, place: PlaceId, level: Level, report: verify::Report) {

@@ -55,6 +55,16 @@ pub const SPECIAL: &[(Action, View, &str)] = &[
     (A::Find, V::Raw, "find in the text"),
     (A::Find, V::Logs, "find in the text"),
     (A::Find, V::Graph, "find by step, number or digest"),
+    (A::Undo, V::Trash, "bring back what this run hid, and the names it took away"),
+    (A::Undo, V::Plan, "take the last change of the policy or of a row back"),
+    (A::Interrupt, V::Jobs, "stop this job once its current step is done; quit if nothing runs"),
+    (A::Export, V::Plan, "write the plan to a file that `cachedeck apply` takes"),
+    (A::Open, V::Plan, "which blobs and names this row is about, or another value for this rule"),
+    (A::Info, V::Plan, "why this row stays or goes, or what this rule means"),
+    (A::Open, V::Jobs, "all about this job"),
+    (A::Open, V::Trash, "all about this run"),
+    (A::Kinds, V::Plan, "only what goes, or only what stays"),
+    (A::Kinds, V::Trash, "only runs that hide something, or all that are remembered"),
     (A::Back, V::Locations, "quit"),
     (A::Back, V::Indexes, "quit"),
 ];
@@ -69,13 +79,15 @@ const MARKS: Views = Views::of(&[V::Indexes, V::Layers, V::Records, V::Versions,
 /// Where rows have a parent and children.
 const TREES: Views = Views::of(&[V::Graph, V::Raw, V::Files]);
 /// Where the row under the cursor has a digest.
-const DIGESTS: Views = ALL.but(&[V::Locations, V::Logs]);
+const DIGESTS: Views = ALL.but(&[V::Locations, V::Logs, V::Jobs, V::Trash]);
 /// Where the row under the cursor is a whole index.
 const WHOLE: Views = Views::of(&[V::Indexes, V::Versions]);
 /// Everything of one index.
 const OF_INDEX: Views = Views::of(&[V::Indexes, V::Layers, V::Graph, V::Records, V::Raw, V::Versions]);
 /// Everything of one location.
-const OF_LOCATION: Views = ALL.but(&[V::Logs, V::Diff]);
+const OF_LOCATION: Views = ALL.but(&[V::Logs, V::Diff, V::Jobs]);
+/// Where what is chosen by hand can be taken back.
+const STAGES: Views = Views::of(&[V::Indexes, V::Versions, V::Plan, V::Trash]);
 
 const fn b(
     action: Action,
@@ -90,12 +102,28 @@ const fn b(
 /// Every action there is. The order is that of the footer and of help: what is special to a screen first.
 pub const BINDINGS: &[Binding] = &[
     b(A::Open, "open", &["enter"], ALL.but(&[V::Raw, V::Logs]), ("open", "open what the cursor is on")),
+    b(A::Flip, "flip", &["space"], Views::of(&[V::Plan]), ("flip", "let the row stay or go; switch the rule on or off")),
+    b(A::Edit, "edit", &["e"], Views::of(&[V::Plan]), ("edit", "give the rule another value")),
+    b(A::Apply, "apply", &["A"], Views::of(&[V::Plan]), ("apply..", "apply the plan, once its location's name is typed")),
+    b(A::Empty, "empty-trash", &["E"], Views::of(&[V::Trash]), ("empty..", "free what this run hid, for good")),
     b(A::NextTab, "next-tab", &["]"], TABS, ("tabs", "next tab")),
     b(A::PrevTab, "previous-tab", &["["], TABS, ("", "previous tab")),
     b(A::Mark, "mark", &["space"], MARKS, ("mark", "mark the row and step down")),
     b(A::Range, "range", &["v"], MARKS, ("", "begin or end a range of marks")),
     b(A::MarkAll, "mark-all", &["*"], MARKS, ("", "mark all rows shown, or none")),
     b(A::Invert, "invert", &[], MARKS, ("", "mark what is not marked, and the other way round")),
+    b(A::Stage, "stage", &["d"], WHOLE, ("stage", "choose the version for removal, or not after all; nothing is removed yet")),
+    b(A::Undo, "undo", &["u"], STAGES, ("undo", "take the last choice back")),
+    b(A::Redo, "redo", &["U"], STAGES.but(&[V::Trash]), ("", "make the choice again that was taken back")),
+    b(A::Pin, "pin", &["p"], WHOLE, ("pin", "keep the version under a name of its own, or no longer")),
+    b(
+        A::Plan,
+        "plan",
+        &["P", "g p"],
+        OF_LOCATION.but(&[V::Plan]),
+        ("prune", "plan what pruning would take away here; nothing is removed yet"),
+    ),
+    b(A::Repair, "repair", &["F"], Views::of(&[V::Findings]), ("repair", "plan how to mend what is broken here")),
     b(A::Find, "find", &["/"], ALL, ("filter", "filter a list, find in a text")),
     b(
         A::Toggle,
@@ -108,7 +136,7 @@ pub const BINDINGS: &[Binding] = &[
         A::Kinds,
         "kinds",
         &["T"],
-        Views::of(&[V::Indexes, V::Graph, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs, V::Gha, V::Daemon]),
+        Views::of(&[V::Indexes, V::Graph, V::Files, V::Blobs, V::Diff, V::Findings, V::Logs, V::Gha, V::Daemon, V::Plan, V::Trash]),
         ("kinds", "show one kind only: states, layers or records, added or deleted files, log levels"),
     ),
     b(A::SetBase, "set-base", &["m"], WHOLE, ("base", "make this the base of comparisons")),
@@ -128,6 +156,9 @@ pub const BINDINGS: &[Binding] = &[
             V::Findings,
             V::Found,
             V::Logs,
+            V::Plan,
+            V::Jobs,
+            V::Trash,
         ]),
         ("export", "extract a file or layer into a folder, or write what is shown to a file"),
     ),
@@ -147,6 +178,9 @@ pub const BINDINGS: &[Binding] = &[
             V::Logs,
             V::Gha,
             V::Daemon,
+            V::Plan,
+            V::Jobs,
+            V::Trash,
         ]),
         ("pager", "show it in $PAGER"),
     ),
@@ -154,7 +188,7 @@ pub const BINDINGS: &[Binding] = &[
         A::Verify,
         "verify",
         &["V"],
-        OF_LOCATION.but(&[V::Findings, V::Daemon]),
+        OF_LOCATION.but(&[V::Findings, V::Daemon, V::Plan, V::Trash]),
         ("verify", "verify: that blobs exist, their sizes, or their full digests"),
     ),
     b(A::Info, "info", &["i"], TABLES, ("info", "everything known about the row: who refers to it, why it is here")),
@@ -211,6 +245,9 @@ pub const BINDINGS: &[Binding] = &[
     b(A::GoFindings, "go-findings", &["g v"], ALL, ("", "go to what verifying found")),
     b(A::GoGha, "go-gha", &["g a"], ALL, ("", "go to all caches of this GitHub repository, and its quota")),
     b(A::GoDaemon, "go-daemon", &["g d"], ALL, ("", "go to what a builder holds, why, and its builds")),
+    b(A::GoJobs, "go-jobs", &["w", "g w"], ALL.but(&[V::Jobs]), ("", "go to what runs, waits and was done")),
+    b(A::GoTrash, "go-trash", &["g t"], OF_LOCATION.but(&[V::Trash]), ("", "go to what changes of this location hid, and undo them")),
+    b(A::GoPins, "go-pins", &["g P"], OF_LOCATION, ("", "list the pins of this location")),
     b(A::FindFile, "find-file", &["g f"], OF_LOCATION, ("", "find a file in all layers")),
     b(A::GoLogs, "go-logs", &["g L"], ALL, ("", "go to the log")),
     b(A::Refresh, "refresh", &["r"], OF_LOCATION, ("", "load this location again")),
@@ -221,5 +258,5 @@ pub const BINDINGS: &[Binding] = &[
     b(A::Redraw, "redraw", &["ctrl+l"], ALL, ("", "draw everything anew")),
     b(A::Suspend, "suspend", &["ctrl+z"], ALL, ("", "suspend; `fg` in the shell comes back")),
     b(A::Interrupt, "interrupt", &["ctrl+c"], ALL, ("", "stop what is running; quit if nothing is")),
-    b(A::Quit, "quit", &["Q"], ALL, ("", "quit now")),
+    b(A::Quit, "quit", &["Q"], ALL, ("", "quit now; asks while a cache is being changed")),
 ];

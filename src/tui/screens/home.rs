@@ -368,6 +368,14 @@ impl Screen for Home {
         self.current(shared).map(|index| Target { place: self.at(), digest: index.digest })
     }
 
+    fn chosen(&self, shared: &Shared) -> Vec<Target> {
+        let marks = self.known_listing().map(|listing| listing.list.marks());
+        let Some(place) = shared.places.get(self.at()) else { return Vec::new() };
+        let marked = place.indexes().iter().filter(|index| marks.is_some_and(|marks| marks.contains(&index.digest)));
+        let marked: Vec<Target> = marked.map(|index| Target { place: self.at(), digest: index.digest }).collect();
+        if marked.is_empty() { self.target(shared).into_iter().collect() } else { marked }
+    }
+
     fn word(&self, action: Action) -> Option<&'static str> {
         match action {
             Action::Toggle => Some("tagged"),

@@ -9,10 +9,14 @@ pub mod found;
 pub mod gha;
 pub mod home;
 pub mod index;
+pub mod jobs;
 pub mod logs;
+pub mod plan;
+pub mod trash;
 
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory, State};
+use crate::model::plan::Purpose;
 use crate::model::text;
 use crate::tui::keys::Action;
 use crate::tui::screen::Look;
@@ -30,6 +34,20 @@ pub fn version_name(index: &CacheIndex) -> String {
         None if index.unread => "untagged".to_owned(),
         None => format!("untagged {}", &index.digest.short()[..6]),
     }
+}
+
+/// Signs of a version: its state, or that it is pinned, and whether it was chosen for removal.
+pub fn kept(index: &CacheIndex, place: PlaceId, look: Look<'_>) -> Vec<Span<'static>> {
+    let known = look.shared.places.get(place).and_then(|place| place.ledger.as_ref());
+    let mut signs = match known.and_then(|ledger| ledger.pin_of(index)) {
+        Some(_) => vec![Span::styled(look.glyphs.pinned, look.theme.pinned)],
+        None => vec![look.state(version_state(index))],
+    };
+    let draft = look.shared.drafts.get(place, Purpose::Prune);
+    if draft.is_some_and(|draft| draft.has_staged(index)) {
+        signs.push(Span::styled("-", look.theme.missing));
+    }
+    signs
 }
 
 /// The state a version is in: live if a tag leads to it, missing if blobs of it are gone.

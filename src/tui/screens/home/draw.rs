@@ -7,7 +7,7 @@ use crate::model::text;
 use crate::tui::list::List;
 use crate::tui::listing::nothing_fits;
 use crate::tui::screen::{Canvas, Look, bytes};
-use crate::tui::screens::{name_cell, nothing_yet, version_state};
+use crate::tui::screens::{name_cell, nothing_yet};
 use crate::tui::shared::{JobKind, Place, PlaceId, Shared};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
@@ -99,7 +99,7 @@ impl Home {
             false => nothing_fits(),
         };
         let pane = Pane { number: Some(2), title: vec![Span::raw("indexes")], focused, ..Pane::default() };
-        let row = |n: usize| index_row(&indexes[n], (largest, known), look);
+        let row = |n: usize| index_row(&indexes[n], (largest, known), super::super::kept(&indexes[n], at, look), look);
         self.listing().draw(area, pane, (&row, &empty), canvas);
     }
 
@@ -129,14 +129,20 @@ fn health(place: &Place, id: PlaceId, look: Look<'_>) -> Span<'static> {
 }
 
 /// Cells of one version.
-fn index_row<'a>(index: &'a CacheIndex, (largest, known): (u64, bool), look: Look<'_>) -> Row<'a> {
+fn index_row<'a>(
+    index: &'a CacheIndex,
+    (largest, known): (u64, bool),
+    mut flags: Vec<Span<'static>>,
+    look: Look<'_>,
+) -> Row<'a> {
     let (glyphs, theme) = (look.glyphs, look.theme);
-    let mut flags = vec![look.state(version_state(index))];
+    // One cell is left for it, unless the version is about to go.
     if !index.missing.is_empty() {
         flags.push(Span::styled(glyphs.missing, theme.missing));
     } else if !index.findings.is_empty() {
         flags.push(Span::styled(glyphs.finding, theme.finding));
     }
+    flags.truncate(2);
     let summary = index.summary.as_ref();
     let number = |n: Option<usize>| Cell::text(n.map_or(String::new(), |n| n.to_string()));
     let size = summary.map(|s| s.max_bytes);

@@ -13,7 +13,7 @@ use crate::tui::keys::Action;
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Search, count};
-use crate::tui::screens::{name_cell, shared_bytes, version_state};
+use crate::tui::screens::{kept, name_cell, shared_bytes};
 use crate::tui::shared::{Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
 use crate::tui::widgets::frame::Pane;
@@ -97,7 +97,7 @@ impl Sums {
     }
 }
 
-fn row<'a>(index: &'a CacheIndex, own: bool, sums: &Sums, look: Look<'_>) -> Row<'a> {
+fn row<'a>(index: &'a CacheIndex, shown: Target, sums: &Sums, look: Look<'_>) -> Row<'a> {
     let size = index.summary.as_ref().map(|s| s.max_bytes);
     let delta = match sums.deltas.get(&index.digest) {
         None => Cell::text(Span::styled(format!("{}   ", look.dash()), look.theme.dim)),
@@ -113,8 +113,8 @@ fn row<'a>(index: &'a CacheIndex, own: bool, sums: &Sums, look: Look<'_>) -> Row
         }
     };
     let shares = sums.shares.get(&index.digest).copied().unwrap_or(0);
-    let mut flags = vec![look.state(version_state(index))];
-    if own {
+    let mut flags = kept(index, shown.place, look);
+    if flags.len() < 2 && index.digest == shown.digest {
         flags.push(Span::styled(look.glyphs.crumb, look.theme.focus));
     }
     Row::from(vec![
@@ -202,13 +202,13 @@ impl Tab for Versions {
 
     fn draw(&mut self, area: Rect, facts: &Facts, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
-        let (all, sums, own) = (indexes(facts), &self.sums, facts.target.digest);
+        let (all, sums, own) = (indexes(facts), &self.sums, facts.target);
         let empty = || match all.is_empty() {
             true => facts.nothing(look.shared).unwrap_or_default(),
             false => nothing_fits(),
         };
         let pane = Pane { tabs: Some((&TABS, 4)), focused: true, ..Pane::default() };
-        self.listing.draw(area, pane, (&|n| row(&all[n], all[n].digest == own, sums, look), &empty), canvas);
+        self.listing.draw(area, pane, (&|n| row(&all[n], own, sums, look), &empty), canvas);
     }
 
     fn status(&self, facts: &Facts, _shared: &Shared) -> String {
@@ -231,7 +231,7 @@ impl Tab for Versions {
 
     fn text(&self, facts: &Facts, look: Look<'_>) -> String {
         let all = indexes(facts);
-        self.listing.text(&|n| row(&all[n], all[n].digest == facts.target.digest, &self.sums, look))
+        self.listing.text(&|n| row(&all[n], facts.target, &self.sums, look))
     }
 
     fn target(&self, facts: &Facts, _shared: &Shared) -> Option<Target> {

@@ -1,0 +1,242 @@
+//! Jobs that plan changes, and those that make them. What is decided and done is in `ops`; here it is put together with the
+//! place, its journal and the clock, and told in sentences.
+
+use super::World;
+use crate::error::{Error, Kind, Result};
+use crate::model::digest::Digest;
+use crate::model::inventory::{CacheIndex, Inventory};
+use crate::model::pin::Pin;
+use crate::model::plan::{Plan, Purpose, RunId};
+use crate::model::text;
+use crate::model::units::{Bytes, SizeStyle, age, count};
+use crate::ops::apply::{self, Applied, Site};
+use crate::ops::journal::Journal;
+use crate::ops::prune::{self, Sight, Wish};
+use crate::ops::settle::{self, Settled};
+use crate::ops::{load, pin, repair};
+use crate::progress::Progress;
+use crate::store::Store;
+use crate::tui::screen::Changing;
+use crate::tui::shared::{Ledger, error_line};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// How often a place may change while a plan of it is made.
+const TRIES: usize = 3;
+
+/// A place, and what is needed to plan and change it.
+pub(super) struct Bench<'a> {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) world: &'a World,
+    pub(super) progress: &'a Progress,
+}
+
+impl Bench<'_> {
+    fn journal(&self) -> Journal {
+        Journal::new(&self.store, &self.world.state)
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.world.clock)()
+    }
+
+    fn id(&self) -> RunId {
+        RunId::new(self.now(), (self.world.salt)())
+    }
+}
+
+/// What may be changed at a place, and what was. What can't be told is said in it: it keeps nobody from looking.
+pub(super) async fn ledger(store: &Arc<dyn Store>, world: &World) -> Ledger {
+    let journal = Journal::new(store, &world.state);
+    let (pins, runs) = (journal.pins().await, journal.runs().await);
+    let problem = pins.as_ref().err().or(runs.as_ref().err()).map(error_line);
+    let (pins, runs) = (pins.unwrap_or_default(), runs.unwrap_or_default());
+    Ledger { claims: store.capabilities(), pins, runs, problem }
+}
+
+/// Plans `wish`, from what is known of the place if its names lead where they did then, else from what it is now: that comes
+/// back too, with what tells whether it changes.
+pub(super) async fn plan(
+    bench: &Bench<'_>,
+    wish: &Wish,
+    mut known: Option<(Arc<Inventory>, Digest)>,
+    corrupt: Vec<Digest>,
+) -> Result<(Plan, Option<Inventory>, Digest)> {
+    let store = &bench.store;
+    let repair = repair::Wish { which: Vec::new(), corrupt };
+    for _ in 0..TRIES {
+        let before = prune::fingerprint(&store.identity(), &store.references().await?);
+        let reused = known.take().filter(|(_, seen)| *seen == before).map(|(inventory, _)| inventory);
+        let fresh = match &reused {
+            Some(_) => None,
+            None => Some(load::load(store, bench.progress).await?),
+        };
+        let Some(inventory) = reused.as_deref().or(fresh.as_ref()) else { continue };
+        let pins = bench.journal().pins().await?;
+        let sight = Sight { inventory, pins: &pins, now: bench.now(), id: bench.id() };
+        let plan = match wish.purpose {
+            Purpose::Repair => repair::plan(store, &sight, &repair, None).await?,
+            _ => prune::plan(store, &sight, wish).await?,
+        };
+        // If names changed meanwhile, what was loaded is not what the plan would be checked against.
+        if plan.fingerprint == before {
+            return Ok((plan, fresh, before));
+        }
+    }
+    Err(busy())
+}
+
+fn busy() -> Error {
+    Error::new(Kind::Busy, "builds go on changing the location").with_hint("try again once they are done")
+}
+
+/// Makes a change. Whether all of it was done, what came of it, and the run that can be undone.
+pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<(bool, Vec<String>, Option<RunId>)> {
+    let journal = bench.journal();
+    let clock = || bench.now();
+    let site = Site { store: &bench.store, journal: &journal, clock: &clock, progress: bench.progress };
+    bench.progress.check()?;
+    match changing {
+        Changing::Apply(plan) => {
+            bench.progress.expect(plan.steps.len() as u64, 0);
+            let applied = apply::apply(&site, &plan, None).await?;
+            Ok(told(&applied, &plan, bench.now()))
+        }
+        Changing::Undo(id) => {
+            let undone = settle::undo(&site, &id).await?;
+            let mut lines = vec![format!(
+                "{} came back, {} led back",
+                count(undone.restored, "blob"),
+                count(undone.names, "name")
+            )];
+            let whole = undone.failures.is_empty();
+            lines.extend(undone.failures);
+            Ok((whole, lines, None))
+        }
+        Changing::Empty(only) => {
+            let settled = settle::empty(&site, only.as_ref()).await?;
+            let whole = settled.problems.is_empty() && settled.incomplete.is_empty();
+            Ok((whole, freed(&settled), None))
+        }
+        Changing::Pin(digest, pin) => pinned(&site, bench, &digest, pin).await,
+        Changing::Unpin(name) => {
+            let seen = load::load(&bench.store, bench.progress).await?;
+            let pins = journal.pins().await?;
+            let sight = Sight { inventory: &seen, pins: &pins, now: bench.now(), id: bench.id() };
+            let plan = match pin::unname(&bench.store, &sight, &name, Purpose::Unpin, false).await {
+                // Somebody took the name away: only our note of it is left.
+                Err(error) if error.kind() == Kind::NotFound => {
+                    journal.drop_pin(&name).await?;
+                    return Ok((true, vec!["its name was gone already; the pin is forgotten".to_owned()], None));
+                }
+                plan => plan?,
+            };
+            let applied = apply::apply(&site, &plan, None).await?;
+            let (whole, lines, run) = told(&applied, &plan, bench.now());
+            if whole {
+                journal.drop_pin(&name).await?;
+            }
+            Ok((whole, lines, run))
+        }
+    }
+}
+
+/// Pins a version: proves that all of it is there, names it, and proves it again.
+async fn pinned(
+    site: &Site<'_>,
+    bench: &Bench<'_>,
+    digest: &Digest,
+    pin: Pin,
+) -> Result<(bool, Vec<String>, Option<RunId>)> {
+    let seen = load::load(&bench.store, bench.progress).await?;
+    let pins = site.journal.pins().await?;
+    let index: &CacheIndex = seen.version(digest).ok_or_else(|| {
+        Error::not_found(format!("version {} is not there any more", digest.short())).with_hint("load it again")
+    })?;
+    let sight = Sight { inventory: &seen, pins: &pins, now: bench.now(), id: bench.id() };
+    let plan = pin::plan(&bench.store, &sight, index, &pin).await?;
+    let applied = apply::apply(site, &plan, None).await?;
+    let (mut whole, mut lines, run) = told(&applied, &plan, bench.now());
+    if !whole {
+        return Ok((whole, lines, run));
+    }
+    // The name keeps the version from now on; the note says that it was meant to.
+    site.journal.keep_pin(&pin).await?;
+    let missing = pin::prove(&bench.store, &pin.name).await?;
+    if !missing.is_empty() {
+        whole = false;
+        lines.push(format!(
+            "{} went missing while it was pinned: the pin keeps a version that is not whole",
+            count(missing.len(), "blob")
+        ));
+    } else {
+        let line = bench.store.location().cache_from(None, Some(&pin.name)).ok();
+        lines = vec![format!("{} keeps it, and all of it is there", text::safe(&pin.name))];
+        lines.extend(line.map(|line| format!("--cache-from {}", text::shell_quote(&line))));
+    }
+    Ok((whole, lines, run))
+}
+
+/// What came of a plan, in sentences: whether all of it was done, and the run if it can be undone.
+fn told(applied: &Applied, plan: &Plan, now: Timestamp) -> (bool, Vec<String>, Option<RunId>) {
+    let run = &applied.run;
+    let size = |bytes| Bytes(bytes).show(SizeStyle::default());
+    let mut lines = Vec::new();
+    if let Some(why) = &applied.stopped {
+        let hides = plan.targets().count() as u64;
+        lines.push(format!(
+            "it stopped: {why}; {} of {} changed, {} of {hides} hidden",
+            run.names,
+            count(plan.steps.iter().filter(|step| crate::model::run::is_about_names(step)).count(), "name"),
+            run.hidden + run.freed + run.restored,
+        ));
+    } else if run.names > 0 {
+        lines.push(format!("{} changed", count(run.names, "name")));
+    }
+    if run.hidden > 0 {
+        let due = run.due().map(|due| format!(", to be freed {}", age(now, due)));
+        lines.push(format!(
+            "{} hidden, {}{}; undo brings them back until then",
+            count(run.hidden, "blob"),
+            size(run.hidden_bytes),
+            due.unwrap_or_default()
+        ));
+    }
+    if run.freed > 0 {
+        lines.push(format!("{} freed, {}", count(run.freed, "blob"), size(run.freed_bytes)));
+    }
+    if run.restored > 0 {
+        lines.push(format!("{} stay, as something needs them by now", count(run.restored, "blob")));
+    }
+    if !applied.earlier.runs.is_empty() {
+        lines.push(format!("of earlier runs: {}", freed(&applied.earlier).join("; ")));
+    }
+    lines.extend(applied.incomplete.iter().cloned());
+    lines.extend(run.failures.iter().cloned());
+    if lines.is_empty() {
+        lines.push("nothing was left to do".to_owned());
+    }
+    let whole = applied.stopped.is_none() && applied.incomplete.is_empty() && run.failures.is_empty();
+    let undoable = run.hidden > 0 || run.names > 0;
+    (whole, lines, undoable.then(|| run.id.clone()))
+}
+
+/// What became of what was hidden, in sentences.
+fn freed(settled: &Settled) -> Vec<String> {
+    let size = |bytes| Bytes(bytes).show(SizeStyle::default());
+    let mut lines = Vec::new();
+    if settled.freed > 0 {
+        lines.push(format!("{} freed, {}", count(settled.freed, "blob"), size(settled.freed_bytes)));
+    }
+    if settled.restored > 0 {
+        lines.push(format!("{} came back, as a version needs them", count(settled.restored, "blob")));
+    }
+    if settled.waiting > 0 {
+        lines.push(format!("{} hidden still, {}", count(settled.waiting, "blob"), size(settled.waiting_bytes)));
+    }
+    if lines.is_empty() {
+        lines.push("nothing was hidden any more".to_owned());
+    }
+    lines.extend(settled.incomplete.iter().chain(&settled.problems).cloned());
+    lines
+}
