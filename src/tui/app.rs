@@ -98,6 +98,10 @@ impl App {
         for (place, why) in app.shared.places.iter_mut().zip(setup.read_only) {
             place.read_only = why;
         }
+        for place in &mut app.shared.places {
+            let own = app.aliases.iter().find(|(_, known)| known.identity() == place.location.identity());
+            place.name = own.map_or_else(|| place.name.clone(), |(name, _)| text::safe(name).into_owned());
+        }
         for place in 0..app.shared.places.len() {
             app.start(place, Work::Load);
         }

@@ -42,6 +42,8 @@ pub struct Target {
 pub struct Place {
     /// Where it is.
     pub location: Location,
+    /// What must be typed before it is changed: its name in the config, else what its title says without the type. Safe text.
+    pub name: String,
     /// Everything in it, once it was loaded. Kept while it is loaded again.
     pub inventory: Option<Arc<Inventory>>,
     /// Versions found so far by the first load.
@@ -82,8 +84,11 @@ pub struct Verified {
 impl Place {
     /// A place that nothing is known of.
     pub fn new(location: Location) -> Place {
+        let title = location.title();
+        let name = title.split_once(':').map_or(title.as_str(), |(_, name)| name).to_owned();
         Place {
             location,
+            name,
             inventory: None,
             preview: Vec::new(),
             error: None,

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod changing;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
-mod changing;
 mod journeys;
 mod looks;
 mod many;

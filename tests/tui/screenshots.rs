@@ -1,11 +1,14 @@
 //! The pictures in `screenshots/`, drawn by the program itself from the example cache, and of many
 //! places from real servers and stand-ins (`many.rs`). `just screenshots` draws them anew.
 
+use crate::changing;
 use crate::demo;
 use crate::stage::Scene;
+use cachedeck::ops::names::StepNames;
 use cachedeck::tui::svg::{Background, svg};
 use ratatui::buffer::Buffer;
 use std::path::Path;
+use std::time::Duration;
 
 struct Picture {
     file: &'static str,
@@ -41,6 +44,17 @@ fn the_pictures_are_what_is_drawn_now() {
         let (mut stage, _fixture) = demo(Scene { theme: picture.theme, ..Scene::default() });
         stage.press(picture.keys);
         held(picture.file, &stage.buffer(), picture.background);
+    }
+}
+
+#[test]
+fn the_pictures_of_changes_are_what_is_drawn_now() {
+    for (file, keys) in changing::PICTURES {
+        let memory = changing::cache();
+        let names = StepNames::read(include_bytes!("../../assets/demo-names.json")).unwrap();
+        let mut stage = changing::open(&memory, Scene { names, ..Scene::default() });
+        stage.press(keys).wait(Duration::from_secs(30));
+        held(file, &stage.buffer(), Background::Dark);
     }
 }
 

@@ -3,10 +3,10 @@
 
 use cachedeck::model::location::Location;
 use cachedeck::ops::names::StepNames;
-use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
-use cachedeck::tui::keys::{Chord, Keymap};
 use cachedeck::state::State;
 use cachedeck::store::{Store, catalog};
+use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
+use cachedeck::tui::keys::{Chord, Keymap};
 use cachedeck::tui::runtime::{Runtime, World};
 use cachedeck::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};

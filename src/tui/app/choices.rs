@@ -134,7 +134,7 @@ impl App {
                 key("D"),
                 " shows what grew".into(),
             ]),
-            line(vec![key("?"), " lists the keys that work where you are; nothing here changes a cache".into()]),
+            line(vec![key("?"), " lists the keys that work where you are; no single key changes a cache".into()]),
         ];
         Modal::text("welcome", lines)
     }

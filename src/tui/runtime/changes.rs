@@ -104,11 +104,8 @@ pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<(boo
         }
         Changing::Undo(id) => {
             let undone = settle::undo(&site, &id).await?;
-            let mut lines = vec![format!(
-                "{} came back, {} led back",
-                count(undone.restored, "blob"),
-                count(undone.names, "name")
-            )];
+            let mut lines =
+                vec![format!("{} came back, {} led back", count(undone.restored, "blob"), count(undone.names, "name"))];
             let whole = undone.failures.is_empty();
             lines.extend(undone.failures);
             Ok((whole, lines, None))

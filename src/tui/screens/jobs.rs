@@ -6,9 +6,7 @@ use crate::model::filter::{self, Field, FieldKind, Value};
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
-use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, count, thousands,
-};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, count, thousands};
 use crate::tui::shared::{Change, Job, PlaceId, Shared, Standing, Target, Tone};
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
@@ -110,7 +108,9 @@ impl JobList {
             lines.push(look.fact("asked", look.time(Some(asked))));
         }
         lines.push(say("state", format!("{} {}", row.state, row.progress).trim_end().to_owned()));
-        lines.extend(row.result.iter().enumerate().map(|(at, line)| say(if at == 0 { "result" } else { "" }, line.clone())));
+        lines.extend(
+            row.result.iter().enumerate().map(|(at, line)| say(if at == 0 { "result" } else { "" }, line.clone())),
+        );
         lines.extend(row.undo.iter().map(|run| say("undo", format!("u in the trash (gt), or cachedeck undo {run}"))));
         lines
     }
@@ -120,8 +120,10 @@ fn of_change(change: &Change, shared: &Shared) -> JobRow {
     let counts = change.progress.counts();
     let progress = match (&change.state, counts.percent()) {
         (Standing::Runs, _) if change.progress.is_cancelled() => "stopping".to_owned(),
-        (Standing::Runs, Some(percent)) => format!("{} of {} {percent}%", thousands(counts.items), thousands(counts.items_total)),
-        (Standing::Runs, None) => thousands(counts.items),
+        (Standing::Runs, Some(percent)) => {
+            format!("{} of {} {percent}%", thousands(counts.items), thousands(counts.items_total))
+        }
+        (Standing::Runs, None) if counts.items > 0 => thousands(counts.items),
         _ => String::new(),
     };
     JobRow {
@@ -256,7 +258,9 @@ impl Screen for JobList {
         let list = Rect { height: area.height - below, ..area };
         let rows = &self.rows;
         let empty = || match rows.is_empty() {
-            true => vec!["nothing runs, and nothing was changed".to_owned(), "P on a location plans a prune".to_owned()],
+            true => {
+                vec!["nothing runs, and nothing was changed".to_owned(), "P on a location plans a prune".to_owned()]
+            }
             false => nothing_fits(),
         };
         let pane = Pane {
@@ -277,7 +281,8 @@ impl Screen for JobList {
     fn status(&self, shared: &Shared) -> String {
         let open = shared.changes.open().count();
         let done = shared.changes.all().len() - open;
-        let last = shared.changes.all().last().map(|change| format!("; last asked {} ago", age(shared.now, change.asked)));
+        let last =
+            shared.changes.all().last().map(|change| format!("; last asked {} ago", age(shared.now, change.asked)));
         format!("{} to do, {done} over{}", count(open, "change"), last.unwrap_or_default())
     }
 

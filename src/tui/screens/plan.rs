@@ -40,7 +40,7 @@ const ORDERS: [(&str, u8); 4] = [("plan", by::PLAN), ("frees", by::FREES), ("nam
 
 const COLUMNS: [Column; 5] = [
     Column::new("action", Width::Cells(8)),
-    Column::new("version", Width::Name(16, 12)).sort(by::NAME),
+    Column::new("version", Width::Shrinks(18, 14)).sort(by::NAME),
     Column::new("digest", Width::Cells(8)).rank(2),
     Column::new("why", Width::Grows(18)),
     Column::new("frees", Width::Cells(10)).right().rank(1).sort(by::FREES),
@@ -200,7 +200,7 @@ impl Planner {
         cx.ask(Request::Confirm(Box::new(Confirmation {
             title: format!("apply this {} to {title}", plan.purpose.name()),
             lines,
-            name: Some(title),
+            name: cx.shared.places.get(self.place).map(|place| place.name.clone()),
             verb: "apply",
             answer,
         })));
@@ -458,7 +458,7 @@ impl Screen for Planner {
         };
         let top = Rect { height: area.height - below, ..area };
         if width >= 100 && self.has_rules() {
-            let left = Rect { width: 36, ..top };
+            let left = Rect { width: if width < 120 { 36 } else { 40 }, ..top };
             let right = Rect { x: left.right(), width: area.width - left.width, ..top };
             self.draw_rules(left, canvas);
             self.draw_rows(right, canvas);

@@ -122,14 +122,16 @@ impl Trash {
         let lines = vec![
             Line::from(format!("{}, {}, go for good", count(run.hidden, "blob"), cx.look.bytes(run.hidden_bytes))),
             Line::from("there is no undo after this; what a version needs by now comes back instead"),
-            Line::from("a build that was writing when they were hidden may still count on them until they have settled"),
+            Line::from(
+                "a build that was writing when they were hidden may still count on them until they have settled",
+            ),
         ];
         let title = place_title(cx.shared, self.place);
         let answer = Answer::Change(self.place, Box::new(Changing::Empty(Some(run.id.clone()))));
         cx.ask(Request::Confirm(Box::new(Confirmation {
             title: format!("empty the trash of {title}"),
             lines,
-            name: Some(title),
+            name: cx.shared.places.get(self.place).map(|place| place.name.clone()),
             verb: "empty",
             answer,
         })));
@@ -158,9 +160,11 @@ impl Trash {
         if run.names > 0 {
             lines.push(say("names", format!("{} changed", names(run))));
         }
-        lines.extend(run.failures.iter().map(|why| {
-            look.fact("failed", vec![Span::styled(text::safe(why).into_owned(), look.theme.missing)])
-        }));
+        lines.extend(
+            run.failures
+                .iter()
+                .map(|why| look.fact("failed", vec![Span::styled(text::safe(why).into_owned(), look.theme.missing)])),
+        );
         let undo = fixed(run).unwrap_or_else(|| format!("u here, or cachedeck undo {}", run.id));
         lines.push(say("undo", undo));
         lines
@@ -290,7 +294,10 @@ impl Screen for Trash {
             Some(ledger) => match &ledger.problem {
                 Some(problem) => vec![problem.clone()],
                 None if runs.is_empty() => {
-                    vec!["nothing was changed here".to_owned(), "P plans a prune; what it hides is here then".to_owned()]
+                    vec![
+                        "nothing was changed here".to_owned(),
+                        "P plans a prune; what it hides is here then".to_owned(),
+                    ]
                 }
                 None if kinds == 0 => vec!["nothing is hidden".to_owned(), "T shows all runs".to_owned()],
                 None => nothing_fits(),
@@ -317,9 +324,9 @@ impl Screen for Trash {
         let open: Vec<&Run> = self.runs.iter().filter(|run| run.is_open()).collect();
         let hidden: u64 = open.iter().map(|run| run.hidden_bytes).sum();
         format!(
-            "{} hide {}; that space is free only once they are freed",
-            count(open.len(), "run"),
-            bytes(hidden, shared)
+            "{} hidden by {}; it takes its space until it is freed",
+            bytes(hidden, shared),
+            count(open.len(), "run")
         )
     }
 

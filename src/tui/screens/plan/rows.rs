@@ -92,13 +92,7 @@ pub(super) fn cells<'a>(row: &'a Row, place: Option<&Place>, look: Look<'_>) -> 
     };
     let why = Span::raw(text::safe(&row.reason).into_owned());
     let frees = Some(row.frees).filter(|_| row.fate == Fate::Remove);
-    table::Row::from(vec![
-        Cell::of(acts, 0, Cut::End),
-        name,
-        digest,
-        Cell::text(why),
-        look.size(frees),
-    ])
+    table::Row::from(vec![Cell::of(acts, 0, Cut::End), name, digest, Cell::text(why), look.size(frees)])
 }
 
 /// Everything known about a row.
@@ -163,15 +157,15 @@ pub(super) fn steps(plan: &Plan, row: &Row, inventory: Option<&Inventory>, look:
             Step::Lead { name, digest, .. } => ("lead", format!("{} to {}", text::safe(name), digest.short())),
             Step::Unname { name, .. } => ("unname", text::safe(name).into_owned()),
             Step::Hide(target) => ("hide", format!("{}  {}", target.digest, look.bytes(target.bytes))),
-            Step::Discard { name, bytes, .. } => {
-                ("discard", format!("{}  {}", text::safe(name), look.bytes(*bytes)))
-            }
+            Step::Discard { name, bytes, .. } => ("discard", format!("{}  {}", text::safe(name), look.bytes(*bytes))),
         };
         look.fact(word, vec![Span::raw(what)])
     };
     let mut lines: Vec<Line<'static>> = all.iter().take(STEPS).map(line).collect();
     if all.len() > STEPS {
-        lines.push(Line::from(look.dim(format!("and {} more; x writes them all to a file", thousands((all.len() - STEPS) as u64)))));
+        lines.push(Line::from(
+            look.dim(format!("and {} more; x writes them all to a file", thousands((all.len() - STEPS) as u64))),
+        ));
     }
     lines
 }
