@@ -35,11 +35,14 @@ const REPORTS: usize = 64;
 /// Documents longer than this are not shown as a tree.
 const DOCUMENT: u64 = 64 << 20;
 
+/// Opens a place.
+pub type Open = dyn Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync;
+
 /// What jobs work with.
 #[derive(Clone)]
 pub struct World {
     /// Opens a place.
-    pub open: Arc<dyn Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync>,
+    pub open: Arc<Open>,
     /// What is remembered between runs.
     pub state: State,
     /// The clock.

@@ -164,7 +164,7 @@ impl Rule {
     pub(super) fn set(self, wish: &mut Wish, typed: &str) -> Result<()> {
         let typed = typed.trim();
         let some = (!typed.is_empty()).then_some(typed);
-        let number = || some.map(|text| whole(text)).transpose();
+        let number = || some.map(whole).transpose();
         let small = || -> Result<Option<u32>> {
             let n = number()?;
             n.map(|n| u32::try_from(n).map_err(|_| Error::invalid("that is too many"))).transpose()
