@@ -103,6 +103,7 @@ struct Screen {
 impl Screen {
     fn open(inventory: &Inventory) -> Screen {
         let (mut app, effects) = App::new(Setup {
+            read_only: Vec::new(),
             locations: vec![inventory.location.clone()],
             aliases: Default::default(),
             names: Default::default(),
