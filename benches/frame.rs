@@ -8,7 +8,7 @@ use cachedeck::model::digest::Digest;
 use cachedeck::model::graph::Summary;
 use cachedeck::model::inventory::{Blob, CacheIndex, Details, Inventory, Reached, Role, State, Usage};
 use cachedeck::model::location::Location;
-use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
+use cachedeck::tui::app::{App, Effect, Message, Report, Settings, Setup};
 use cachedeck::tui::keys::{Chord, Keymap};
 use cachedeck::tui::theme::Theme;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -103,7 +103,7 @@ struct Screen {
 impl Screen {
     fn open(inventory: &Inventory) -> Screen {
         let (mut app, effects) = App::new(Setup {
-            read_only: Vec::new(),
+            settings: std::sync::Arc::new(|_| Settings::default()),
             locations: vec![inventory.location.clone()],
             aliases: Default::default(),
             names: Default::default(),

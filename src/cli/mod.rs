@@ -51,7 +51,6 @@ mod verify;
 mod version;
 mod versions;
 
-use crate::model::location::Location;
 use crate::tui;
 use clap::{ArgMatches, CommandFactory, FromArgMatches as _, Parser};
 use failure::{Exit, Outcome, Stop};
@@ -228,15 +227,6 @@ fn is_watched() -> bool {
     std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
 }
 
-/// Why nothing may be changed at each of `locations`.
-fn read_only(locations: &[Location], places: &[crate::config::Place]) -> Vec<Option<&'static str>> {
-    let is = |location: &Location| {
-        let same = |place: &&crate::config::Place| place.location.identity() == location.identity();
-        places.iter().filter(same).any(|place| place.read_only)
-    };
-    locations.iter().map(|location| is(location).then_some("the config says so")).collect()
-}
-
 /// What the program does without a command: the terminal UI for people, the list for programs.
 fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
     let watched = is_watched() && session.out.format == Format::Table;
@@ -255,7 +245,7 @@ fn look(locations: Vec<String>, session: &mut Session) -> Outcome {
         aliases: named.collect(),
         names: session.given_names()?,
         builders: session.builders(&found),
-        read_only: read_only(&found, &config.places),
+        settings: change::settings(session),
         locations: found,
         theme: if session.globals.no_color() { "mono".to_owned() } else { config.theme.clone() },
         ascii: session.out.look.ascii,

@@ -48,6 +48,10 @@ pub(super) struct Prune {
     #[command(flatten)]
     limits: Limits,
 
+    /// Leave alone what no version uses, and unfinished uploads
+    #[arg(long, help_heading = "What stays")]
+    no_sweep: bool,
+
     #[command(flatten)]
     how: ApplyArgs,
 
@@ -257,6 +261,7 @@ impl Prune {
         };
         let mut wish = Wish { grace, settle, max_delete, max_delete_size, ..Wish::prune(policy) };
         self.limits.put(&mut wish);
+        wish.sweep = !self.no_sweep;
         wish
     }
 }

@@ -9,7 +9,7 @@ mod frame;
 mod messages;
 mod work;
 
-pub use messages::{Effect, Message, Order, Report, Setup};
+pub use messages::{Effect, Message, Order, Report, Settings, SettingsOf, Setup};
 
 use crate::error::{Error, Result};
 use crate::model::location::Location;
@@ -20,7 +20,7 @@ use crate::tui::glyphs::Glyphs;
 use crate::tui::keys::{Action, Keymap, Lookup, Press, View};
 use crate::tui::screen::{Answer, Context, Look, Mouse, Question, Request, Screen, Work};
 use crate::tui::screens;
-use crate::tui::shared::{Shared, Target, Tone};
+use crate::tui::shared::{PlaceId, Shared, Target, Tone};
 use crate::tui::terminal::Signal;
 use crate::tui::theme::{self, Theme};
 use crate::tui::widgets::textbox::wrap;
@@ -49,6 +49,7 @@ pub struct App {
     theme: Theme,
     glyphs: &'static Glyphs,
     aliases: BTreeMap<String, Location>,
+    settings: Arc<SettingsOf>,
     is_dir: fn(&str) -> bool,
     /// Screens, the one that is seen last. Never empty.
     stack: Vec<Box<dyn Screen>>,
@@ -81,6 +82,7 @@ impl App {
             theme: setup.theme,
             glyphs: Glyphs::pick(setup.ascii),
             aliases: setup.aliases,
+            settings: setup.settings,
             is_dir: setup.is_dir,
             stack: vec![Box::new(screens::home::Home::new())],
             forward: Vec::new(),
@@ -95,12 +97,8 @@ impl App {
             effects: Vec::new(),
             quits: false,
         };
-        for (place, why) in app.shared.places.iter_mut().zip(setup.read_only) {
-            place.read_only = why;
-        }
-        for place in &mut app.shared.places {
-            let own = app.aliases.iter().find(|(_, known)| known.identity() == place.location.identity());
-            place.name = own.map_or_else(|| place.name.clone(), |(name, _)| text::safe(name).into_owned());
+        for place in 0..app.shared.places.len() {
+            app.settle_in(place);
         }
         for place in 0..app.shared.places.len() {
             app.start(place, Work::Load);
@@ -112,6 +110,18 @@ impl App {
         }
         let effects = std::mem::take(&mut app.effects);
         (app, effects)
+    }
+
+    /// Lets what the user has set for a place hold there.
+    fn settle_in(&mut self, id: PlaceId) {
+        let Some(place) = self.shared.places.get_mut(id) else { return };
+        let settings = (self.settings)(&place.location);
+        place.read_only = settings.read_only;
+        let own = self.aliases.iter().find(|(_, known)| known.identity() == place.location.identity());
+        place.name = own.map_or_else(|| place.name.clone(), |(name, _)| text::safe(name).into_owned());
+        if let Some(wish) = settings.pruning {
+            self.shared.drafts.set_usual(id, wish);
+        }
     }
 
     /// Takes in what happened and says what is to be done.

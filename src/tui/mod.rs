@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::model::location::Location;
 use crate::model::units::SizeStyle;
 use crate::ops::names::StepNames;
-use app::{App, Effect, Message, Setup};
+use app::{App, Effect, Message, Settings, SettingsOf, Setup};
 use crossterm::event::{Event, EventStream};
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ use keys::Keymap;
 use runtime::{Runtime, World};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use terminal::{Signals, Terminal};
 use theme::Theme;
@@ -38,8 +39,8 @@ use theme::Theme;
 pub struct Options {
     /// The locations to open, in order.
     pub locations: Vec<Location>,
-    /// Why nothing may be changed at each of them, in their order; what is missing may be.
-    pub read_only: Vec<Option<&'static str>>,
+    /// What the user has set for a location, given or added.
+    pub settings: Arc<SettingsOf>,
     /// Locations that `@name` stands for.
     pub aliases: BTreeMap<String, Location>,
     /// Names of layers learnt from a builder.
@@ -62,7 +63,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             locations: Vec::new(),
-            read_only: Vec::new(),
+            settings: Arc::new(|_| Settings::default()),
             aliases: BTreeMap::new(),
             names: StepNames::default(),
             builders: None,
@@ -86,7 +87,7 @@ pub async fn run(options: Options) -> Result<()> {
     let marker = tour_marker();
     let (mut app, effects) = App::new(Setup {
         locations: options.locations,
-        read_only: options.read_only,
+        settings: options.settings,
         aliases: options.aliases,
         names: options.names,
         keymap,

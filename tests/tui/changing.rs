@@ -6,6 +6,8 @@ use crate::snapshots::{USUAL, check_in};
 use crate::stage::{NOW, Scene, Stage, text_of};
 use cachedeck::model::digest::Digest;
 use cachedeck::model::location::Location;
+use cachedeck::model::policy::Policy;
+use cachedeck::ops::prune::Wish;
 use cachedeck::store::memory::Memory;
 use cachedeck::tui::app::{Effect, Message, Report};
 use jiff::Timestamp;
@@ -222,11 +224,19 @@ fn quitting_while_a_cache_is_changed_waits_for_the_current_step() {
 #[test]
 fn read_only_places_say_why_and_change_nothing() {
     let memory = cache();
-    let mut stage = open(&memory, Scene { read_only: vec![Some("the config says so")], ..Scene::default() });
+    let mut stage = open(&memory, Scene { read_only: Some("the config says so"), ..Scene::default() });
     stage.see("RO").press("d").see("is read-only: the config says so").miss("staged");
     stage.press("p").see("is read-only").press("P").see("DRY RUN").press("A").see("is read-only").miss("type shop");
     let fixture = Fixture::unpack("local-max");
     crate::open(&fixture).see("RW");
+}
+
+#[test]
+fn the_policy_of_the_config_is_what_the_planner_begins_with() {
+    let memory = cache();
+    let policy = Policy { keep_last: Some(2), ..Policy::default() };
+    let mut stage = open(&memory, Scene { pruning: Some(Wish::prune(policy)), ..Scene::default() });
+    stage.press("P").see("--keep-last 2").see("no rule keeps it");
 }
 
 #[test]

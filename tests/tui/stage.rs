@@ -3,9 +3,10 @@
 
 use cachedeck::model::location::Location;
 use cachedeck::ops::names::StepNames;
+use cachedeck::ops::prune::Wish;
 use cachedeck::state::State;
 use cachedeck::store::{Store, catalog};
-use cachedeck::tui::app::{App, Effect, Message, Report, Setup};
+use cachedeck::tui::app::{App, Effect, Message, Report, Settings, Setup};
 use cachedeck::tui::keys::{Chord, Keymap};
 use cachedeck::tui::runtime::{Runtime, World};
 use cachedeck::tui::theme::Theme;
@@ -33,8 +34,10 @@ pub struct Scene {
     pub called: Option<&'static str>,
     /// Whose jobs go on while the stage no longer waits for them.
     pub slow: Option<Location>,
-    /// Why nothing may be changed at each location.
-    pub read_only: Vec<Option<&'static str>>,
+    /// Why nothing may be changed anywhere.
+    pub read_only: Option<&'static str>,
+    /// What the config says about pruning.
+    pub pruning: Option<Wish>,
     /// What is opened instead of the places themselves.
     pub store: Option<Arc<dyn Store>>,
 }
@@ -50,7 +53,8 @@ impl Default for Scene {
             tour: false,
             called: None,
             slow: None,
-            read_only: Vec::new(),
+            read_only: None,
+            pruning: None,
             store: None,
         }
     }
@@ -133,7 +137,7 @@ impl Stage {
     fn set_as(locations: Vec<Location>, scene: Scene, cast: Vec<(Location, Location)>) -> Stage {
         let (app, effects) = App::new(Setup {
             locations,
-            read_only: scene.read_only,
+            settings: Arc::new(move |_| Settings { read_only: scene.read_only, pruning: scene.pruning.clone() }),
             aliases: Default::default(),
             names: scene.names,
             keymap: scene.keymap,

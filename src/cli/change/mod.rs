@@ -17,17 +17,19 @@ use super::failure::{Exit, Outcome, Stop};
 use super::globals;
 use super::places;
 use super::session::{Loaded, Session};
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::model::location::Location;
 use crate::model::pin::Pin;
 use crate::model::plan::{Plan, RunId};
 use crate::ops::apply::{self, Site};
 use crate::ops::journal::Journal;
-use crate::ops::prune::Sight;
+use crate::ops::prune::{Sight, Wish};
 use crate::ops::settle;
 use crate::progress::Progress;
 use crate::state::State;
 use crate::store::{Store, catalog};
+use crate::tui::app::{Settings, SettingsOf};
 use clap::Args;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
@@ -147,6 +149,20 @@ pub(super) fn may_change(session: &Session, location: &Location, store: Option<&
         let hint = "leave --read-only away, and CACHEDECK_READ_ONLY unset, to change something";
         return denied("nothing is changed: read-only".to_owned(), hint);
     }
+    if let Some(place) = guard(&session.config.places, location, store) {
+        let name = place.name.as_deref().unwrap_or_default();
+        let hint = "take `read_only` out of the configuration to change something there";
+        return denied(format!("nothing is changed: @{name} is read-only"), hint);
+    }
+    Ok(())
+}
+
+/// The place of the config that says that nothing may be changed at `location`, however it is spelt there.
+fn guard<'a>(
+    places: &'a [config::Place],
+    location: &Location,
+    store: Option<&Arc<dyn Store>>,
+) -> Option<&'a config::Place> {
     let real = |location: &Location| {
         let folder = location.value("src").or(location.value("dest")).filter(|_| location.kind() == "local")?;
         Path::new(folder).canonicalize().ok()
@@ -158,13 +174,32 @@ pub(super) fn may_change(session: &Session, location: &Location, store: Option<&
                 other.kind() == location.kind() && catalog::open(other).is_ok_and(|o| o.identity() == store.identity())
             })
     };
-    let mut guarded = session.config.places.iter().filter(|place| place.read_only);
-    if let Some(place) = guarded.find(|place| same(&place.location)) {
-        let name = place.name.as_deref().unwrap_or_default();
-        let hint = "take `read_only` out of the configuration to change something there";
-        return denied(format!("nothing is changed: @{name} is read-only"), hint);
-    }
-    Ok(())
+    places.iter().filter(|place| place.read_only).find(|place| same(&place.location))
+}
+
+/// What the terminal UI is to know of the user's settings for a location: whether it may be changed, and how it is pruned.
+pub(super) fn settings(session: &Session) -> Arc<SettingsOf> {
+    let (places, all) = (session.config.places.clone(), session.globals.read_only());
+    let config = session.config.clone();
+    Arc::new(move |location| {
+        // Opening it is only worth the while where the answer may depend on it.
+        let may_be = places.iter().any(|place| place.read_only && place.location.kind() == location.kind());
+        let store = may_be.then(|| catalog::open(location).ok()).flatten();
+        let read_only = match guard(&places, location, store.as_ref()) {
+            _ if all => Some("--read-only or CACHEDECK_READ_ONLY says so"),
+            Some(_) => Some("the config says so"),
+            None => None,
+        };
+        let own = config.known(location).find_map(|place| place.pruning.clone());
+        let pruning = own.map(|own| Wish {
+            grace: own.grace,
+            settle: own.settle,
+            max_delete: own.max_delete,
+            max_delete_size: own.max_delete_size,
+            ..Wish::prune(own.policy)
+        });
+        Settings { read_only, pruning }
+    })
 }
 
 /// What is said before anything is read: whether it may be done at all, and whether somebody can agree to it.

@@ -28,12 +28,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the user has set for one location.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Why nothing may be changed there, in a few words.
+    pub read_only: Option<&'static str>,
+    /// What pruning is to do there.
+    pub pruning: Option<Wish>,
+}
+
+/// Tells what the user has set for a location.
+pub type SettingsOf = dyn Fn(&Location) -> Settings + Send + Sync;
+
 /// What an [`App`](super::App) begins with.
 pub struct Setup {
     /// The locations to open.
     pub locations: Vec<Location>,
-    /// Why nothing may be changed at each of them, in their order; what is missing may be.
-    pub read_only: Vec<Option<&'static str>>,
+    /// What the user has set for a location, given or added.
+    pub settings: Arc<SettingsOf>,
     /// Locations that `@name` stands for.
     pub aliases: BTreeMap<String, Location>,
     /// Names of layers learnt from a builder.

@@ -262,6 +262,7 @@ impl App {
             let known = self.shared.places.iter().position(|p| p.location.identity() == location.identity());
             let place = known.unwrap_or_else(|| {
                 self.shared.places.push(Place::new(location));
+                self.settle_in(self.shared.places.len() - 1);
                 self.start(self.shared.places.len() - 1, Work::Load);
                 self.shared.places.len() - 1
             });

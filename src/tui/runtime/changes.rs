@@ -120,7 +120,8 @@ pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<(boo
             let seen = load::load(&bench.store, bench.progress).await?;
             let pins = journal.pins().await?;
             let sight = Sight { inventory: &seen, pins: &pins, now: bench.now(), id: bench.id() };
-            let plan = match pin::unname(&bench.store, &sight, &name, Purpose::Unpin, false).await {
+            let names = std::slice::from_ref(&name);
+            let plan = match pin::unname(&bench.store, &sight, names, Purpose::Unpin, true).await {
                 // Somebody took the name away: only our note of it is left.
                 Err(error) if error.kind() == Kind::NotFound => {
                     journal.drop_pin(&name).await?;
@@ -152,26 +153,17 @@ async fn pinned(
     })?;
     let sight = Sight { inventory: &seen, pins: &pins, now: bench.now(), id: bench.id() };
     let plan = pin::plan(&bench.store, &sight, index, &pin).await?;
-    let applied = apply::apply(site, &plan, None).await?;
-    let (mut whole, mut lines, run) = told(&applied, &plan, bench.now());
-    if !whole {
-        return Ok((whole, lines, run));
+    let kept = pin::keep(site, &plan, &pin).await?;
+    let shown = text::safe(&pin.name).into_owned();
+    if let Some(why) = kept.broken {
+        return Ok((false, vec![format!("{shown} was not pinned: {why}; it was taken back")], None));
     }
-    // The name keeps the version from now on; the note says that it was meant to.
-    site.journal.keep_pin(&pin).await?;
-    let missing = pin::prove(&bench.store, &pin.name).await?;
-    if !missing.is_empty() {
-        whole = false;
-        lines.push(format!(
-            "{} went missing while it was pinned: the pin keeps a version that is not whole",
-            count(missing.len(), "blob")
-        ));
-    } else {
-        let line = bench.store.location().cache_from(None, Some(&pin.name)).ok();
-        lines = vec![format!("{} keeps it, and all of it is there", text::safe(&pin.name))];
-        lines.extend(line.map(|line| format!("--cache-from {}", text::shell_quote(&line))));
-    }
-    Ok((whole, lines, run))
+    let mut lines = vec![format!("{shown} keeps it, and all of it is there")];
+    let line = bench.store.location().cache_from(index.known_digest(), Some(&pin.name)).ok();
+    lines.extend(line.map(|line| format!("--cache-from {}", text::shell_quote(&line))));
+    let earlier = kept.applied.iter().filter(|applied| !applied.earlier.runs.is_empty());
+    lines.extend(earlier.map(|applied| format!("of earlier runs: {}", freed(&applied.earlier).join("; "))));
+    Ok((true, lines, kept.applied.map(|applied| applied.run.id)))
 }
 
 /// What came of a plan, in sentences: whether all of it was done, and the run if it can be undone.
@@ -209,11 +201,12 @@ fn told(applied: &Applied, plan: &Plan, now: Timestamp) -> (bool, Vec<String>, O
         lines.push(format!("of earlier runs: {}", freed(&applied.earlier).join("; ")));
     }
     lines.extend(applied.incomplete.iter().cloned());
-    lines.extend(run.failures.iter().cloned());
+    lines.extend(applied.problems.iter().chain(&run.failures).cloned());
     if lines.is_empty() {
         lines.push("nothing was left to do".to_owned());
     }
-    let whole = applied.stopped.is_none() && applied.incomplete.is_empty() && run.failures.is_empty();
+    let whole = applied.stopped.is_none() && applied.incomplete.is_empty();
+    let whole = whole && applied.problems.is_empty() && run.failures.is_empty();
     let undoable = run.hidden > 0 || run.names > 0;
     (whole, lines, undoable.then(|| run.id.clone()))
 }

@@ -111,6 +111,8 @@ pub fn called(index: &CacheIndex) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Drafts {
     all: HashMap<(PlaceId, Purpose), Draft>,
+    /// What is wanted of a place where nothing else was said.
+    usual: HashMap<PlaceId, Wish>,
 }
 
 impl Drafts {
@@ -121,7 +123,14 @@ impl Drafts {
 
     /// The same, begun if need be.
     pub fn entry(&mut self, place: PlaceId, purpose: Purpose) -> &mut Draft {
-        self.all.entry((place, purpose)).or_insert_with(|| Draft::new(purpose))
+        let usual = self.usual.get(&place).filter(|_| purpose == Purpose::Prune);
+        let draft = || Draft { wish: usual.cloned().unwrap_or(Draft::new(purpose).wish), ..Draft::new(purpose) };
+        self.all.entry((place, purpose)).or_insert_with(draft)
+    }
+
+    /// Sets what pruning is to do at `place` where nothing else is said.
+    pub fn set_usual(&mut self, place: PlaceId, wish: Wish) {
+        self.usual.insert(place, wish);
     }
 
     /// Nothing that was planned at `place` is of it as it is now.
