@@ -1,5 +1,7 @@
 //! `gha`: the cache of a GitHub repository as GitHub sees it: entries of BuildKit and of everybody else, which share one quota.
 
+mod prune;
+
 use super::Command;
 use super::failure::{Outcome, Stop};
 use super::list::ListArgs;
@@ -24,7 +26,8 @@ use std::borrow::Cow;
 Examples:
   cachedeck gha usage type=gha,repo=OWNER/NAME
   cachedeck gha usage --by ref --sort size type=gha,repo=OWNER/NAME
-  cachedeck gha entries -L 20 type=gha,repo=OWNER/NAME          what goes next")]
+  cachedeck gha entries -L 20 type=gha,repo=OWNER/NAME          what goes next
+  cachedeck gha prune --superseded type=gha,repo=OWNER/NAME")]
 pub(super) struct Gha {
     #[command(subcommand)]
     what: What,
@@ -42,6 +45,8 @@ Fields to filter and sort by:
 Fields to filter and sort by:
   key kind scope ref size used age id")]
     Entries(EntriesArgs),
+    /// Give up entries: shows which would go and why, and does it with --apply. They can't be had back
+    Prune(prune::PruneArgs),
 }
 
 #[derive(Args)]
@@ -93,6 +98,7 @@ impl Command for Gha {
 
     fn run(self, session: &mut Session) -> Outcome {
         match self.what {
+            What::Prune(prune) => prune.run(session),
             What::Usage(UsageArgs { locations, by: By::Repository, list }) => {
                 let selection = list.selection::<Usage<'_>>(&mut session.out)?;
                 let many = load(session, &locations)?;

@@ -138,3 +138,53 @@ fn a_deletion_is_not_sent_again_before_it_was_looked_what_became_of_it() {
         assert_eq!(numbers(&store).await, all[..3]);
     });
 }
+
+#[test]
+fn daemon_prune_shows_first_and_takes_what_it_showed() {
+    let (builder, store) = builder(Told::default());
+    let (place, address) = (crate::program::Place::empty(), builder.address());
+    let plan = place.run(&["daemon", "prune", "--json", &address]).json();
+    let ids = |plan: &serde_json::Value| -> Vec<String> {
+        let steps = plan["steps"].as_array().unwrap().iter();
+        steps.map(|step| step["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&plan), ["leaf", "other", "base"]);
+    assert_eq!((&plan["frees_bytes"], &plan["promise"]["undo"]["possible"]), (&30.into(), &"never".into()));
+    let refused = place.run(&["daemon", "prune", "--apply", &address]);
+    assert_eq!(refused.code, 2, "{refused}");
+    assert!(refused.err.contains("--yes"), "{refused}");
+    assert!(builder.pruned().is_empty(), "nothing was asked for yet");
+
+    let some = place.run(&["daemon", "prune", "--apply", "--yes", "--max-used-space", "35", &address]);
+    assert_eq!(some.code, 0, "{some}");
+    assert_eq!(wait(|| ids_of(&store)).len(), 3);
+    let disk = place.run(&["daemon", "prune", "--min-free-space", "1GB", &address]);
+    assert_eq!(disk.code, 10, "{disk}");
+    let all = place.run(&["daemon", "prune", "--apply", "--yes", &address]);
+    assert_eq!(all.code, 0, "{all}");
+    assert!(all.err.contains("2 records freed"), "{all}");
+    assert_eq!(wait(|| ids_of(&store)), ["used"]);
+}
+
+async fn ids_of(store: &Arc<dyn Store>) -> Vec<String> {
+    ids(store).await
+}
+
+#[test]
+fn gha_prune_shows_first_and_takes_what_it_showed() {
+    let (_github, proxy, store) = github();
+    let place = crate::program::Place::empty();
+    let location = store.location().reveal();
+    let nothing = place.run(&["gha", "prune", &location]);
+    assert_eq!(nothing.code, 2, "nothing said is not everything: {nothing}");
+    let young = place.run(&["gha", "prune", "--superseded", "--json", &location]).json();
+    let plan = place.run(&["gha", "prune", "--superseded", "--grace", "0s", "--json", &location]).json();
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 3, "{young}");
+    let refused = place.run(&["gha", "prune", "--superseded", "--grace", "0s", "--apply", &location]);
+    assert_eq!((refused.code, deletions(&proxy)), (2, 0), "{refused}");
+    let done = place.run(&["gha", "prune", "--superseded", "--grace", "0s", "--apply", "--yes", &location]);
+    assert_eq!(done.code, 0, "{done}");
+    assert_eq!(deletions(&proxy), 3);
+    assert!(done.err.contains("3 entries freed"), "{done}");
+    assert_eq!(wait(|| numbers(&store)).len(), 1);
+}

@@ -3,6 +3,7 @@
 use super::super::failure::{Exit, Outcome, Stop};
 use super::super::output::{Format, Tone};
 use super::super::session::Session;
+use super::show::discarded;
 use super::{Place, quoted};
 use crate::error::{Error, Kind};
 use crate::model::plan::{Plan, Undo};
@@ -100,7 +101,8 @@ fn in_words(session: &Session, place: &Place, plan: &Plan, applied: &Applied) {
         done.push(format!("{} changed", count(run.names, "name")));
     }
     if run.freed > 0 {
-        done.push(format!("{} freed ({})", count(run.freed, "blob"), size(run.freed_bytes)));
+        let word = discarded(plan).unwrap_or("blob");
+        done.push(format!("{} freed ({})", count(run.freed, word), size(run.freed_bytes)));
     }
     if run.restored > 0 {
         done.push(format!("{} left alone, as builds use them", count(run.restored, "blob")));

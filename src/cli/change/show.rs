@@ -88,7 +88,7 @@ fn sum(plan: &Plan, size: impl Fn(u64) -> String) -> String {
         (versions, "version", "removes"),
         (of(|step| matches!(step, Step::Unname { .. })), "name", "removes"),
         (blobs, "blob", "removes"),
-        (of(|step| matches!(step, Step::Discard { .. })), "leftover", "removes"),
+        (of(|step| matches!(step, Step::Discard { .. })), discarded(plan).unwrap_or("leftover"), "removes"),
         (of(|step| matches!(step, Step::Lead { .. })), "name", "writes"),
         (of(|step| matches!(step, Step::Write { .. } | Step::Fetch { .. })), "blob", "writes"),
     ];
@@ -113,6 +113,15 @@ fn sum(plan: &Plan, size: impl Fn(u64) -> String) -> String {
         }
     };
     format!("{}: {}; {bytes}", title(plan), what.join("; "))
+}
+
+/// What a plan gives up by its number, in a word, where that is all there is to it.
+pub(super) fn discarded(plan: &Plan) -> Option<&'static str> {
+    plan.rows.iter().find_map(|row| match row.subject {
+        Subject::Record => Some("record"),
+        Subject::Entry => Some("entry"),
+        _ => None,
+    })
 }
 
 /// The place as headers have it.

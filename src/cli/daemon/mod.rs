@@ -1,6 +1,8 @@
-//! `daemon`: what a builder tells of its own cache: records, why each is kept, builds it remembers, and its rules.
+//! `daemon`: what a builder tells of its own cache: records, why each is kept, builds it remembers, and its rules; and what
+//! goes of it.
 
 mod history;
+mod prune;
 mod records;
 mod why;
 mod workers;
@@ -30,6 +32,7 @@ Examples:
   cachedeck daemon du
   cachedeck daemon du ci0 --filter 'reclaimable=true type=exec.cachemount' --sort size
   cachedeck daemon why i7v052zlzb ci0
+  cachedeck daemon prune ci0 --max-used-space 20GB --apply
   cachedeck daemon history unix:///run/buildkit/buildkitd.sock --json")]
 pub(super) struct Daemon {
     #[command(subcommand)]
@@ -46,6 +49,8 @@ enum What {
     History(history::History),
     /// List its workers and the rules that they collect by
     Workers(workers::Workers),
+    /// Bring it to size by BuildKit's rules: shows which records would go and why, and does it with --apply
+    Prune(prune::Prune),
 }
 
 impl Command for Daemon {
@@ -57,6 +62,7 @@ impl Command for Daemon {
             What::Why(why) => why.run(session),
             What::History(history) => history.run(session),
             What::Workers(workers) => workers.run(session),
+            What::Prune(prune) => prune.run(session),
         }
     }
 }
