@@ -6,6 +6,7 @@ use super::failure::{Exit, Outcome};
 use super::raw::NO_FILE;
 use super::session::Session;
 use crate::error::{Error, Result};
+use crate::model::location::mask_url;
 use crate::model::plan::Plan;
 use crate::model::text;
 use clap::Parser;
@@ -78,14 +79,21 @@ impl Command for Apply {
 }
 
 fn read(path: &Path) -> Result<Plan> {
-    let what = || format!("reading the plan {}", path.display());
+    let given = path.to_string_lossy();
+    // A location in a file's place may hold secrets, which an error about the file would repeat.
+    if given.contains('=') && !path.exists() {
+        let error = Error::invalid("there is no such file, and the first that is needed is the file of a plan");
+        return Err(error.with_hint("cachedeck apply FILE LOCATION; `cachedeck prune --plan-out FILE` writes one"));
+    }
+    let shown = mask_url(&given);
+    let what = || format!("reading the plan {shown}");
     let input: Box<dyn Read> = match path.as_os_str() == NO_FILE {
         true => Box::new(io::stdin()),
         false => Box::new(File::open(path).map_err(|e| Error::io(what(), e))?),
     };
     let mut bytes = Vec::new();
     input.take(LONGEST + 1).read_to_end(&mut bytes).map_err(|e| Error::io(what(), e))?;
-    let wrong = || Error::invalid(format!("{} is no plan", path.display()));
+    let wrong = || Error::invalid(format!("{shown} is no plan"));
     if bytes.len() as u64 > LONGEST {
         return Err(wrong().with_hint("it is too long"));
     }

@@ -397,6 +397,12 @@ pub trait Store: Send + Sync {
         ids.iter().map(|_| Err(self.unsupported("removing"))).collect()
     }
 
+    /// Lets a builder keep a build in its history, or no longer: its id is whole. [`Kind::NotFound`] if it knows no such build.
+    async fn keep_build(&self, id: &str, kept: bool) -> Result<()> {
+        let _ = (id, kept);
+        Err(self.unsupported("a history of builds"))
+    }
+
     /// Keeps a small document of our own at the place, out of the way of builds, whole or not at all. Keys are
     /// `/`-separated words of letters, digits, `.` and `-`.
     async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {

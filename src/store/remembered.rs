@@ -293,6 +293,10 @@ impl Store for Remembered {
         self.store.discard(ids, progress).await
     }
 
+    async fn keep_build(&self, id: &str, kept: bool) -> Result<()> {
+        self.store.keep_build(id, kept).await
+    }
+
     async fn note(&self, key: &str, bytes: Bytes) -> Result<()> {
         self.store.note(key, bytes).await
     }

@@ -149,9 +149,10 @@ impl Place {
         let index = inventory.indexes.iter().filter(|index| index.is_sound()).min_by_key(|index| index.digest).unwrap();
         let (name, made) = ("kept".to_owned(), Timestamp::now());
         let pin = Pin { name, digest: index.digest, made, until: None, reason: None };
-        self.apply(pin::plan(&self.store, sight, index, &pin).await?).await?;
-        self.journal.keep_pin(&pin).await?;
-        pin::prove(&self.store, &pin.name).await.map(drop)
+        let plan = pin::plan(&self.store, sight, index, &pin).await?;
+        let kept = pin::keep(&self.site(), &plan, &pin).await?;
+        assert_eq!(kept.broken, None);
+        Ok(())
     }
 
     async fn apply(&self, plan: Plan) -> Result<()> {

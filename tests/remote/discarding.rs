@@ -188,3 +188,19 @@ fn gha_prune_shows_first_and_takes_what_it_showed() {
     assert!(done.err.contains("3 entries freed"), "{done}");
     assert_eq!(wait(|| numbers(&store)).len(), 1);
 }
+
+#[test]
+fn builds_are_pinned_and_let_go() {
+    let builder = Builder::start(Told::recorded());
+    let (place, address) = (crate::program::Place::empty(), builder.address());
+    let history = place.run(&["daemon", "history", "--json", &address]).json();
+    let id = history["items"][0]["id"].as_str().unwrap().to_owned();
+    let pinned = place.run(&["daemon", "pin", &id, &address]);
+    assert_eq!(pinned.code, 0, "{pinned}");
+    assert_eq!(place.run(&["daemon", "unpin", &id, &address]).code, 0);
+    assert_eq!(builder.pins(), [(id.clone(), true), (id.clone(), false)]);
+    assert_eq!(place.run(&["daemon", "pin", "nobody", &address]).code, 5);
+    let refused = place.run(&["--read-only", "daemon", "pin", &id, &address]);
+    assert_eq!(refused.code, 4, "{refused}");
+    assert_eq!(builder.pins().len(), 2, "what is refused is not asked for");
+}

@@ -173,7 +173,7 @@ impl Place {
 }
 
 /// One race; what it leaves broken, and what became of blobs: hidden, restored, freed.
-fn race(seed: u64, settles: bool) -> (Vec<String>, [u64; 3]) {
+fn race(seed: u64) -> (Vec<String>, [u64; 3]) {
     let mut dice = Lcg(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let folder = tempfile::tempdir().unwrap();
     let refused = Arc::new(AtomicUsize::new(0));
@@ -187,7 +187,7 @@ fn race(seed: u64, settles: bool) -> (Vec<String>, [u64; 3]) {
     put(folder.path(), &Bytes::from_static(b"layer 4"));
     let mut place = Place::open(folder.path());
     // Blobs of a moment ago are fair game here: what protects them is not their age.
-    let wish = Wish { grace: Some(SignedDuration::ZERO), exclusive: !settles, ..usual() };
+    let wish = Wish { grace: Some(SignedDuration::ZERO), ..usual() };
     let mut counts = [0; 3];
     let mut tags = BTreeSet::from(["main".to_owned()]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -233,7 +233,7 @@ fn race(seed: u64, settles: bool) -> (Vec<String>, [u64; 3]) {
 }
 
 /// Runs races with seeds from 0 on, several at a time; what each of them left.
-fn all_races(races: u64, settles: bool) -> Vec<(u64, Vec<String>, [u64; 3])> {
+fn all_races(races: u64) -> Vec<(u64, Vec<String>, [u64; 3])> {
     let next = AtomicUsize::new(0);
     let done = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -244,7 +244,7 @@ fn all_races(races: u64, settles: bool) -> Vec<(u64, Vec<String>, [u64; 3])> {
                     if seed >= races {
                         break;
                     }
-                    let (broken, counts) = race(seed, settles);
+                    let (broken, counts) = race(seed);
                     done.lock().unwrap().push((seed, broken, counts));
                 }
             });
@@ -256,7 +256,7 @@ fn all_races(races: u64, settles: bool) -> Vec<(u64, Vec<String>, [u64; 3])> {
 #[test]
 fn builds_and_pruning_race_and_nothing_is_lost() {
     let races = races();
-    let done = all_races(races, true);
+    let done = all_races(races);
     let lost: Vec<_> = done.iter().filter(|(_, broken, _)| !broken.is_empty()).collect();
     let [hidden, restored, freed] = [0, 1, 2].map(|at| done.iter().map(|(_, _, counts)| counts[at]).sum::<u64>());
     let last = races - 1;
@@ -266,14 +266,39 @@ fn builds_and_pruning_race_and_nothing_is_lost() {
     );
     assert!(lost.is_empty(), "{lost:?}");
     // Races in which nobody needed what was hidden would prove nothing.
-    assert!(restored > races / 20, "{restored} restored in {races}");
-    assert!(freed > races);
+    assert!(restored > 0 && freed > 0, "{restored} restored, {freed} freed");
+}
+
+/// An export that has looked for its layers, then a whole run of pruning, then the rest of the export: what is broken once all has
+/// settled.
+fn caught_between(settles: bool) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("ingest")).unwrap();
+    let main = Version::of(&["layer 0"]);
+    main.layers.iter().chain([&main.config, &main.manifest]).for_each(|bytes| put(folder.path(), bytes));
+    assert!(name(folder.path(), "main", &main.manifest));
+    let next = Version::of(&["layer 1", "layer 2"]);
+    // They are there already, of no use to anybody: the export skips them.
+    next.layers.iter().for_each(|bytes| put(folder.path(), bytes));
+    let mut place = Place::open(folder.path());
+    let wish = Wish { grace: Some(SignedDuration::ZERO), exclusive: !settles, ..usual() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let applied = runtime.block_on(place.prune(&wish)).unwrap();
+    assert_eq!((applied.run.hidden, applied.run.freed), if settles { (2, 0) } else { (0, 2) });
+    [&next.config, &next.manifest].into_iter().for_each(|bytes| put(folder.path(), bytes));
+    assert!(name(folder.path(), "next", &next.manifest));
+    place.ahead += SignedDuration::from_hours(7);
+    runtime.block_on(place.settle()).unwrap();
+    broken(folder.path(), &BTreeSet::from(["main".to_owned(), "next".to_owned()]))
+}
+
+#[test]
+fn an_export_caught_between_its_look_and_its_name_gets_its_blobs_back() {
+    assert_eq!(caught_between(true), Vec::<String>::new());
 }
 
 /// The wrong way, which is right only if nobody writes: it must break something here, or the races are none.
 #[test]
-fn freeing_at_once_loses_races() {
-    let lost = all_races(200, false).iter().filter(|(_, broken, _)| !broken.is_empty()).count();
-    println!("freeing at once: {lost} of 200 races lost");
-    assert!(lost > 0);
+fn freeing_at_once_is_caught() {
+    assert_eq!(caught_between(false).len(), 2);
 }

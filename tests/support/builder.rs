@@ -169,7 +169,11 @@ struct Answering {
     records: Mutex<Vec<proto::UsageRecord>>,
     asked: Arc<AtomicUsize>,
     pruned: Pruned,
+    pins: Pins,
 }
+
+/// Builds, and whether they are to be kept, as was asked.
+type Pins = Arc<Mutex<Vec<(String, bool)>>>;
 
 /// Requests to prune, as they came.
 type Pruned = Arc<Mutex<Vec<proto::PruneRequest>>>;
@@ -286,9 +290,13 @@ impl Control for Answering {
 
     async fn update_build_history(
         &self,
-        _: Request<proto::UpdateBuildHistoryRequest>,
+        request: Request<proto::UpdateBuildHistoryRequest>,
     ) -> Result<Response<proto::UpdateBuildHistoryResponse>, Status> {
-        panic!("reading changes no builds");
+        self.begin(true).await?;
+        let request = request.into_inner();
+        assert!(!request.delete && !request.finalize, "only pins are changed");
+        self.pins.lock().unwrap().push((request.r#ref, request.pinned));
+        Ok(Response::new(proto::UpdateBuildHistoryResponse {}))
     }
 }
 
@@ -300,6 +308,7 @@ pub struct Builder {
     /// How many questions it was asked.
     pub asked: Arc<AtomicUsize>,
     pruned: Pruned,
+    pins: Pins,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -320,8 +329,9 @@ impl Builder {
         unix.set_nonblocking(true).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let (stop, stopped) = oneshot::channel();
-        let (records, pruned) = (Mutex::new(told.usage.clone()), Pruned::default());
-        let service = Arc::new(Answering { told, records, asked: asked.clone(), pruned: pruned.clone() });
+        let (records, pruned, pins) = (Mutex::new(told.usage.clone()), Pruned::default(), Pins::default());
+        let service =
+            Arc::new(Answering { told, records, asked: asked.clone(), pruned: pruned.clone(), pins: pins.clone() });
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
@@ -343,7 +353,7 @@ impl Builder {
                 }
             });
         });
-        Self { folder, port, asked, pruned, stop: Some(stop), thread: Some(thread) }
+        Self { folder, port, asked, pruned, pins, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The socket.
@@ -367,6 +377,11 @@ impl Builder {
         std::fs::write(&path, &script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         folder
+    }
+
+    /// Builds that were pinned or let go.
+    pub fn pins(&self) -> Vec<(String, bool)> {
+        self.pins.lock().unwrap().clone()
     }
 
     /// What it was asked to prune: the filters of each request.

@@ -1,7 +1,8 @@
 //! `daemon`: what a builder tells of its own cache: records, why each is kept, builds it remembers, and its rules; and what
-//! goes of it.
+//! goes of it or stays on purpose.
 
 mod history;
+mod pin;
 mod prune;
 mod records;
 mod why;
@@ -33,7 +34,8 @@ Examples:
   cachedeck daemon du ci0 --filter 'reclaimable=true type=exec.cachemount' --sort size
   cachedeck daemon why i7v052zlzb ci0
   cachedeck daemon prune ci0 --max-used-space 20GB --apply
-  cachedeck daemon history unix:///run/buildkit/buildkitd.sock --json")]
+  cachedeck daemon history unix:///run/buildkit/buildkitd.sock --json
+  cachedeck daemon pin i7v052zlzb ci0")]
 pub(super) struct Daemon {
     #[command(subcommand)]
     what: What,
@@ -49,6 +51,10 @@ enum What {
     History(history::History),
     /// List its workers and the rules that they collect by
     Workers(workers::Workers),
+    /// Pin a build, so that the builder's history keeps it when it forgets others
+    Pin(pin::Pin),
+    /// Take the pin of a build away
+    Unpin(pin::Pin),
     /// Bring it to size by BuildKit's rules: shows which records would go and why, and does it with --apply
     Prune(prune::Prune),
 }
@@ -62,6 +68,8 @@ impl Command for Daemon {
             What::Why(why) => why.run(session),
             What::History(history) => history.run(session),
             What::Workers(workers) => workers.run(session),
+            What::Pin(pin) => pin.run(session, true),
+            What::Unpin(pin) => pin.run(session, false),
             What::Prune(prune) => prune.run(session),
         }
     }

@@ -72,6 +72,25 @@ pub async fn records(way: &Way, timeout: Duration) -> Result<Vec<UsageRecord>> {
     }
 }
 
+/// Lets the builder keep a build in its history, or no longer. buildkitd writes the record of whatever it is told, so it is looked
+/// for first: [`Kind::NotFound`] if there is none.
+pub async fn keep_build(way: &Way, timeout: Duration, id: &str, kept: bool) -> Result<()> {
+    let connection = way.connect(timeout).await?;
+    let known = match within(timeout, builds(client(&connection))).await {
+        Ok(known) => known,
+        Err(status) => return Err(failed(way, &connection, &status).await),
+    };
+    if !known.iter().any(|build| build.id == id) {
+        return Err(Error::not_found(format!("no build {}", text::safe(id))));
+    }
+    let request = proto::UpdateBuildHistoryRequest { r#ref: id.to_owned(), pinned: kept, ..Default::default() };
+    let mut client = client(&connection);
+    match within(timeout, async { client.update_build_history(request).await }).await {
+        Ok(_) => Ok(()),
+        Err(status) => Err(failed(way, &connection, &status).await),
+    }
+}
+
 pub(super) fn client(connection: &Connection) -> ControlClient<Channel> {
     ControlClient::new(connection.channel.clone()).max_decoding_message_size(LONGEST)
 }

@@ -11,7 +11,7 @@ mod discard;
 mod way;
 
 use super::{BlobEntry, BlobReader, Capabilities, Frees, References, Store, http};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::builder::{Builder, Node};
 use crate::model::digest::Digest;
 use crate::model::inventory::Details;
@@ -224,6 +224,23 @@ impl Store for Daemon {
             exact: false,
             caveats: vec!["what images share with a record stays with them, so less may be freed".to_owned()],
         })
+    }
+
+    async fn keep_build(&self, id: &str, kept: bool) -> Result<()> {
+        let mut unknown = None;
+        for (_, way) in &self.nodes {
+            match ask::keep_build(way, self.timeout, id, kept).await {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                // Another node may be the one that made it.
+                Err(error) => drop(unknown.get_or_insert(error)),
+                Ok(()) => return Ok(()),
+            }
+        }
+        let absent = || {
+            Error::not_found(format!("no build {} at {}", crate::model::text::safe(id), self.location.title()))
+                .with_hint("`cachedeck daemon history` lists those there are")
+        };
+        Err(unknown.unwrap_or_else(absent))
     }
 
     async fn discard(&self, ids: &[String], progress: &Progress) -> Vec<Result<()>> {
