@@ -300,5 +300,5 @@ fn an_export_caught_between_its_look_and_its_name_gets_its_blobs_back() {
 /// The wrong way, which is right only if nobody writes: it must break something here, or the races are none.
 #[test]
 fn freeing_at_once_is_caught() {
-    assert_eq!(caught_between(false).len(), 2);
+    assert!(!caught_between(false).is_empty());
 }
