@@ -70,8 +70,6 @@ for number in range(options.rounds + 1):
         if fresh:
             shutil.rmtree(fresh, ignore_errors=True)
             subprocess.run(["cp", "-a", cache, fresh], check=True)
-            # What the copy left to be written is not for the command to wait for.
-            os.sync()
         result = run(command)
         if number:
             measured[name].append(result)
