@@ -223,7 +223,10 @@ fn unname(references: &References, chosen: &[choose::Verdict<'_>]) -> Vec<Step> 
 /// Names of pins whose time is over, where the version stays for another reason.
 fn expired_names(sight: &Sight<'_>, references: &References, chosen: &[choose::Verdict<'_>]) -> Vec<Step> {
     let expired: Vec<&Pin> = sight.pins.iter().filter(|pin| pin.has_expired(sight.now)).collect();
-    let stays = |pin: &&&Pin| chosen.iter().any(|v| !v.goes && v.index.digest == pin.digest);
+    // A name that leads elsewhere by now is somebody else's.
+    let stays = |pin: &&&Pin| {
+        chosen.iter().any(|v| !v.goes && v.index.digest == pin.digest && v.index.tags.contains(&pin.name))
+    };
     let names: Vec<&str> = expired.iter().filter(stays).map(|pin| pin.name.as_str()).collect();
     // The last name of a version is not taken away in passing: that would make it a dangling one.
     let spare = |name: &str| {
@@ -323,7 +326,12 @@ fn rows(
 fn guard(inventory: &Inventory, chosen: &[choose::Verdict<'_>], plan: &Plan, wish: &Wish) -> Vec<String> {
     let mut refused = Vec::new();
     let goes = chosen.iter().filter(|v| v.goes);
-    if !inventory.complete && plan.targets().next().is_some() {
+    let takes = |step: &Step| match step {
+        Step::Hide(_) => true,
+        Step::Unname { .. } => wish.purpose == Purpose::Prune,
+        _ => false,
+    };
+    if !inventory.complete && plan.steps.iter().any(takes) {
         let why = inventory.warnings.iter().find(|w| !w.message.is_empty()).map(|w| w.message.clone());
         let why = why.unwrap_or_else(|| "a version can't be read".to_owned());
         refused.push(format!(

@@ -196,3 +196,33 @@ fn shared_blobs_are_told_apart() {
     assert_eq!(lots.of_version[&digest(1)], 101);
     assert_eq!(lots.targets.iter().map(|t| t.bytes).sum::<u64>(), 605);
 }
+
+#[test]
+fn an_expired_pin_takes_its_own_name_along_and_no_other() {
+    let expired = |n: u8| Pin {
+        name: "dev".to_owned(),
+        digest: digest(n),
+        made: now() - SignedDuration::from_hours(100),
+        until: Some(now() - SignedDuration::from_hours(1)),
+        reason: None,
+    };
+    let named = |n: u8, name: &str| Reference {
+        name: name.to_owned(),
+        digest: Some(digest(n)),
+        size: None,
+        modified: None,
+        version: Some(digest(n).to_string()),
+    };
+    let inventory = inventory(vec![version(1, &["main"], 2, &[]), version(4, &["dev", "other"], 500, &[])]);
+    let items = vec![named(4, "dev"), named(1, "main"), named(4, "other")];
+    let references = References { items, findings: Vec::new() };
+    let names = |pin: Pin| -> Vec<String> {
+        let pins = [pin];
+        let sight = Sight { inventory: &inventory, pins: &pins, now: now(), id: RunId::new(now(), 0) };
+        let chosen = choose::choose(&sight, &Policy::default()).unwrap();
+        let steps = expired_names(&sight, &references, &chosen).into_iter();
+        steps.filter_map(|step| if let Step::Unname { name, .. } = step { Some(name) } else { None }).collect()
+    };
+    assert_eq!(names(expired(4)), ["dev"]);
+    assert_eq!(names(expired(1)), Vec::<String>::new(), "dev was made to lead elsewhere since");
+}
