@@ -33,6 +33,15 @@ pub fn builders() -> Vec<Location> {
     builder::at_hand()
 }
 
+/// Opens the store at `location`, for something to be written there: a folder that is not there, or empty, becomes a cache.
+/// Errors are those of [`open`].
+pub fn make(location: &Location) -> Result<Arc<dyn Store>> {
+    if location.kind() == "local" {
+        local::make(location)?;
+    }
+    open(location)
+}
+
 /// Opens the store at `location`. Errors: [`Kind::Invalid`] for a location that makes no sense, [`Kind::Unsupported`]
 /// for a type that has no backend, [`Kind::NotFound`] and others of the backend if the place can't be reached.
 pub fn open(location: &Location) -> Result<Arc<dyn Store>> {

@@ -2,8 +2,8 @@
 //! any real backend. It never touches a disk or a network.
 
 use super::{
-    BlobEntry, BlobReader, Capabilities, DOCUMENT_LIMIT, Expected, Frees, Hold, Listing, Opaque, Reference, References,
-    Store,
+    BlobEntry, BlobReader, Capabilities, DOCUMENT_LIMIT, Expected, Frees, Hold, Kin, Listing, Opaque, Reference,
+    References, Store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -211,6 +211,21 @@ impl Store for Memory {
         }
         self.lock().put(*digest, bytes.into());
         Ok(())
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        Some(Kin::new(self.contents.clone()))
+    }
+
+    async fn take(&self, digest: &Digest, _size: u64, from: &Kin) -> Result<bool> {
+        let Some(from) = from.whereabouts::<Arc<Mutex<Contents>>>() else { return Ok(false) };
+        let bytes = lock(from).blobs.get(digest).map(|stored| stored.bytes.clone());
+        let bytes = bytes.ok_or_else(|| Error::not_found(format!("no blob {digest}")))?;
+        if Digest::of(&bytes) != *digest {
+            return Err(Error::corrupt(format!("what was taken as {digest} is {}", Digest::of(&bytes))));
+        }
+        self.lock().put(*digest, bytes);
+        Ok(true)
     }
 
     async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {

@@ -196,6 +196,25 @@ impl Hold {
     }
 }
 
+/// Where a place keeps its blobs, for another place of the same service, which can take them from there by itself. What is in
+/// it is the backend's affair.
+#[derive(Clone)]
+pub struct Kin {
+    whereabouts: Arc<dyn Any + Send + Sync>,
+}
+
+impl Kin {
+    /// What only places of this backend understand.
+    fn new(whereabouts: impl Any + Send + Sync) -> Self {
+        Self { whereabouts: Arc::new(whereabouts) }
+    }
+
+    /// What is in it, if it is of the backend that asks.
+    fn whereabouts<T: Any>(&self) -> Option<&T> {
+        self.whereabouts.downcast_ref()
+    }
+}
+
 /// Envelopes and bare configs are at most this long when found by looking; a longer one is read only if a reference or
 /// envelope names it.
 pub const DOCUMENT_LIMIT: u64 = 4 << 20;
@@ -313,6 +332,26 @@ pub trait Store: Send + Sync {
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
         let _ = (digest, body);
         Err(self.unsupported("writing"))
+    }
+
+    /// Where its blobs are, for [`Store::take`] of another place; `None` where nobody could take them from.
+    fn kin(&self) -> Option<Kin> {
+        None
+    }
+
+    /// Stores a blob of `size` bytes that `from` has, without its bytes coming by here: a server copies it within itself, the
+    /// kernel within a file system. `false`, and nothing done, where that can't be: then it is to be [`Store::put`]. As there,
+    /// a blob that is there already is success, and one that is not what its digest says is [`Kind::Corrupt`], as far as
+    /// whoever copies looks at it.
+    async fn take(&self, digest: &Digest, size: u64, from: &Kin) -> Result<bool> {
+        let _ = (digest, size, from);
+        Ok(false)
+    }
+
+    /// Whether a blob is there, as for [`Store::stat`], for an exporter that is going to count on it: it is renewed where
+    /// BuildKit's exporter would renew it.
+    async fn renew(&self, digest: &Digest) -> Result<BlobEntry> {
+        self.stat(digest).await
     }
 
     /// Lets `name` lead to `document`, an envelope or a bare config, which is stored on the way. Every blob in `needs` must

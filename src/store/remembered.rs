@@ -6,7 +6,7 @@
 //! in that version under its name, by that digest in its own list, or to `stat`.
 
 use super::{
-    BlobEntry, BlobReader, Capabilities, Expected, Hold, Listing, Measured, Opaque, Reference, References, Store,
+    BlobEntry, BlobReader, Capabilities, Expected, Hold, Kin, Listing, Measured, Opaque, Reference, References, Store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -237,6 +237,18 @@ impl Store for Remembered {
 
     async fn usage(&self) -> Result<Vec<UsageRecord>> {
         self.store.usage().await
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        self.store.kin()
+    }
+
+    async fn take(&self, digest: &Digest, size: u64, from: &Kin) -> Result<bool> {
+        self.store.take(digest, size, from).await
+    }
+
+    async fn renew(&self, digest: &Digest) -> Result<BlobEntry> {
+        self.store.renew(digest).await
     }
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {

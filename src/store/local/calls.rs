@@ -63,6 +63,19 @@ pub(super) fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Appends `length` bytes of `from`, from byte `at` on, to a file, without bringing them here.
+pub(super) fn copy_range(from: impl AsFd, at: u64, to: impl AsFd, length: usize) -> Result<()> {
+    let (mut at, end) = (at, at + length as u64);
+    while at < end {
+        match call("copy", || sys::copy_file_range(&from, Some(&mut at.clone()), &to, None, (end - at) as usize))? {
+            // It has become shorter.
+            0 => return Err(Errno::IO),
+            some => at += some as u64,
+        }
+    }
+    Ok(())
+}
+
 /// Makes a file or folder durable. An error means that what was written may be lost, whatever later calls say.
 pub(super) fn sync(file: impl AsFd) -> Result<()> {
     call("fsync", || sys::fsync(&file))

@@ -1,7 +1,7 @@
 //! `type=local`: an OCI image layout in a folder, as BuildKit's local exporter writes it.
 //!
 //! Reading creates, locks and touches no file, so looking at a cache can never disturb a build that writes to it. What changes
-//! a cache is in files of its own: blobs are hidden and brought back (`attic.rs`), stored (`write.rs`), `index.json` is edited
+//! a cache is in files of its own: blobs are hidden and brought back (`attic.rs`), stored (`write.rs`, `take.rs`), `index.json` is edited
 //! beside builds that edit it, too (`index_edit.rs`), uploads that never finished are given up (`leftovers.rs`), and what we
 //! need for that is in `.cachedeck/` (`area.rs`, `notes.rs`). All of it names single files in open folders, never paths.
 
@@ -13,15 +13,20 @@ mod faults;
 mod index_edit;
 mod index_json;
 mod leftovers;
+mod make;
 mod notes;
 mod reviews;
 mod scan;
+mod take;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub(in crate::store) use make::make;
+
 use super::{
-    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Measured, Opaque, Reference, References, Store,
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Kin, Listing, Measured, Opaque, Reference, References,
+    Store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::{self, IndexEntry, IndexJson};
@@ -375,6 +380,16 @@ impl Store for Local {
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
         write::put(&self.folder, *digest, body).await
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        Some(Kin::new(self.folder.clone()))
+    }
+
+    async fn take(&self, digest: &Digest, _size: u64, from: &Kin) -> Result<bool> {
+        let Some(from) = from.whereabouts::<Arc<Folder>>() else { return Ok(false) };
+        let (to, from, digest) = (self.folder.clone(), from.clone(), *digest);
+        blocking(move || take::take(&to, &digest, &from)).await
     }
 
     async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {

@@ -19,7 +19,8 @@ const CHUNK: usize = 1 << 20;
 /// Nobody changes a blob, as BuildKit has it.
 const BLOB: Mode = Mode::RUSR.union(Mode::RGRP).union(Mode::ROTH);
 
-struct Upload {
+/// A blob on its way to its place. Dropped before it is finished, it leaves nothing.
+pub(super) struct Upload {
     folder: Arc<Folder>,
     temporary: Temporary,
     hasher: sha2::Sha256,
@@ -69,7 +70,7 @@ impl Folder {
 }
 
 impl Upload {
-    fn begin(folder: Arc<Folder>) -> Result<Self> {
+    pub(super) fn begin(folder: Arc<Folder>) -> Result<Self> {
         let temporary = folder.temporary()?;
         Ok(Self { folder, temporary, hasher: sha2::Sha256::new(), size: 0 })
     }
@@ -81,7 +82,16 @@ impl Upload {
         Ok(())
     }
 
-    fn finish(mut self, digest: &Digest) -> Result<()> {
+    /// Adds `bytes`, which are those of `from` at `at`, by a copy within the kernel.
+    pub(super) fn copy(&mut self, from: &std::fs::File, at: u64, bytes: &[u8]) -> std::result::Result<(), Errno> {
+        calls::copy_range(from, at, &self.temporary.file, bytes.len())?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Moves it to its place, if it is what `digest` says.
+    pub(super) fn finish(mut self, digest: &Digest) -> Result<()> {
         let is = Digest::from_bytes(std::mem::take(&mut self.hasher).finalize().into());
         if is != *digest {
             return Err(Error::corrupt(format!("what was sent as {digest} is {is}"))
