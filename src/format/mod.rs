@@ -4,6 +4,7 @@
 
 pub mod buildfile;
 pub mod cacheconfig;
+pub mod compose;
 pub mod document;
 pub mod envelope;
 pub mod image;

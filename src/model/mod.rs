@@ -13,6 +13,7 @@ pub mod location;
 pub mod pin;
 pub mod plan;
 pub mod policy;
+pub mod reduce;
 pub mod rows;
 pub mod run;
 pub mod text;
