@@ -47,6 +47,11 @@ impl Progress {
         Self::default()
     }
 
+    /// A handle that is stopped with this one, and counts for itself.
+    pub fn uncounted(&self) -> Self {
+        Self { counters: Arc::default(), token: self.token.clone() }
+    }
+
     /// Adds to what is done.
     pub fn add(&self, items: u64, bytes: u64) {
         self.counters.items.fetch_add(items, Relaxed);

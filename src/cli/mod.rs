@@ -7,6 +7,7 @@ mod cat;
 mod change;
 mod choice;
 mod completion;
+mod copy;
 mod daemon;
 mod delete;
 mod demo;
@@ -41,6 +42,7 @@ mod repair;
 mod runs;
 mod session;
 mod summary;
+mod sync;
 mod topics;
 mod trash;
 mod undo;
@@ -98,6 +100,8 @@ const COMMANDS: &[Entry] = &[
     entry::<extract::Extract>(),
     entry::<find::Find>(),
     entry::<flags::Flags>(),
+    entry::<copy::CopyCommand>(),
+    entry::<sync::Sync>(),
     entry::<pin::PinCommand>(),
     entry::<unpin::Unpin>(),
     entry::<pins::Pins>(),

@@ -134,16 +134,8 @@ impl<R: Read> LayerReader<R> {
     /// Reads the first bytes of `source` and finds out how the layer is packed. What fails here fails the first
     /// [`LayerReader::next_entry`].
     pub fn new(source: R, limits: Limits, progress: &Progress) -> Self {
-        let origin = Rc::default();
-        let mut source = Counted { source, origin: Rc::clone(&origin) };
-        let mut start = Vec::new();
-        let detected = source.by_ref().take(4).read_to_end(&mut start).map_err(Stop::from_io);
-        let detected = detected.and_then(|_| detect(&start));
-        let compression = *detected.as_ref().unwrap_or(&Compression::Unknown);
-        let source = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source));
-        let unpacked =
-            detected.and_then(|packing| Unpacked::new(packing, source, limits)).unwrap_or_else(Unpacked::Failed);
-        let bounded = Bounded { unpacked, limits, origin: Rc::clone(&origin), given: 0, progress: progress.clone() };
+        let (compression, bounded) = Bounded::new(source, limits, progress);
+        let origin = Rc::clone(&bounded.origin);
         Self { tar: Tar::new(bounded, limits), compression, origin, over: false }
     }
 
@@ -199,6 +191,12 @@ impl<R: Read> Read for LayerReader<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.tar.read(into)
     }
+}
+
+/// What `source`, a layer, unpacks to, as it is: all bytes of its tar, and how it was packed, found out by content. What fails
+/// fails the first read.
+pub fn unpacked<R: Read>(source: R, limits: Limits, progress: &Progress) -> (Compression, impl Read) {
+    Bounded::new(source, limits, progress)
 }
 
 fn detect(start: &[u8]) -> std::result::Result<Compression, Stop> {
@@ -323,6 +321,20 @@ impl<R: Read> Read for Bounded<R> {
 }
 
 impl<R: Read> Bounded<R> {
+    /// Reads the first bytes of `source` to find out how it is packed.
+    fn new(source: R, limits: Limits, progress: &Progress) -> (Compression, Self) {
+        let origin = Rc::default();
+        let mut source = Counted { source, origin: Rc::clone(&origin) };
+        let mut start = Vec::new();
+        let detected = source.by_ref().take(4).read_to_end(&mut start).map_err(Stop::from_io);
+        let detected = detected.and_then(|_| detect(&start));
+        let compression = *detected.as_ref().unwrap_or(&Compression::Unknown);
+        let source = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source));
+        let unpacked =
+            detected.and_then(|packing| Unpacked::new(packing, source, limits)).unwrap_or_else(Unpacked::Failed);
+        (compression, Bounded { unpacked, limits, origin: Rc::clone(&origin), given: 0, progress: progress.clone() })
+    }
+
     /// zstd tells of a window beyond the bound by words alone.
     fn window(&self, error: io::Error) -> io::Error {
         if error.get_ref().is_some_and(|e| !e.is::<Stop>()) && error.to_string().contains("too much memory") {

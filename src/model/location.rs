@@ -373,16 +373,23 @@ impl Location {
         self.value("digest").or(in_ref).map(str::parse).transpose()
     }
 
-    /// The tag, name or scope that this location asks for, if it does.
+    /// The tag, name or scope that this location asks for, if it does: of several names the first, as an import does.
     pub fn asked_name(&self) -> Option<&str> {
+        self.asked_names().into_iter().next()
+    }
+
+    /// All tags, names or scopes that this location asks for: an export writes under each.
+    pub fn asked_names(&self) -> Vec<&str> {
         match self.kind.as_str() {
             "registry" | "inline" => {
-                let name = self.value("ref")?;
+                let Some(name) = self.value("ref") else { return Vec::new() };
                 let name = name.split_once('@').map_or(name, |(name, _)| name);
-                name[repository(name).len()..].strip_prefix(':')
+                name[repository(name).len()..].strip_prefix(':').into_iter().collect()
             }
-            // Of several names an import takes the first.
-            _ => self.value(self.index_key().unwrap_or("tag"))?.split(';').find(|name| !name.is_empty()),
+            _ => {
+                let names = self.value(self.index_key().unwrap_or("tag")).unwrap_or_default();
+                names.split(';').filter(|name| !name.is_empty()).collect()
+            }
         }
     }
 

@@ -78,6 +78,8 @@ pub enum Purpose {
     Unpin,
     /// Mend what is broken.
     Repair,
+    /// Bring versions here from another place.
+    Copy,
 }
 
 impl Purpose {
@@ -90,6 +92,7 @@ impl Purpose {
             Purpose::Pin => "pin",
             Purpose::Unpin => "unpin",
             Purpose::Repair => "repair",
+            Purpose::Copy => "copy",
         }
     }
 }

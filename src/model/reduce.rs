@@ -77,6 +77,26 @@ fn drop_unused(cache: &mut Cache) {
         layer.parent = layer.parent.map(|parent| numbers[parent]);
         used[at - 1]
     });
+    renumber(cache, &numbers);
+}
+
+/// Puts the layer table into the order that BuildKit writes it in: by blob, then by the parent's number.
+pub fn sort_layers(cache: &mut Cache) {
+    let mut order: Vec<usize> = (0..cache.layers.len()).collect();
+    order.sort_by_key(|&at| (cache.layers[at].blob, cache.layers[at].parent.map_or(-1, |parent| parent as i64)));
+    let mut numbers = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        numbers[old] = new;
+    }
+    let mut layers: Vec<_> = order.iter().map(|&old| cache.layers[old].clone()).collect();
+    for layer in &mut layers {
+        layer.parent = layer.parent.map(|parent| numbers[parent]);
+    }
+    cache.layers = layers;
+    renumber(cache, &numbers);
+}
+
+fn renumber(cache: &mut Cache, numbers: &[usize]) {
     for outcome in cache.records.iter_mut().flat_map(|record| &mut record.results) {
         match outcome {
             Outcome::Layer { layer, .. } => *layer = numbers[*layer],

@@ -183,11 +183,18 @@ impl OpenLayer {
 
 /// The store's stream for a thread that may block. Unlike [`tokio_util::io::SyncIoBridge`] it can be stopped while it
 /// waits for bytes.
-struct Bridge {
+pub(super) struct Bridge {
     blob: BlobReader,
     handle: Handle,
     stop: CancellationToken,
     progress: Progress,
+}
+
+impl Bridge {
+    /// Bytes of `blob` for a thread of `handle`'s runtime that may block. What is read counts as progress.
+    pub(super) fn new(blob: BlobReader, handle: Handle, progress: &Progress) -> Self {
+        Self { blob, handle, stop: progress.token().clone(), progress: progress.clone() }
+    }
 }
 
 impl Read for Bridge {

@@ -2,6 +2,7 @@
 //! UI alike.
 
 pub mod apply;
+pub mod copy;
 pub mod diff;
 pub mod files;
 pub mod find;

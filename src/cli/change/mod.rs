@@ -11,7 +11,7 @@ mod show;
 pub(super) use agree::{agree, can_ask};
 pub(super) use ended::{RunJson, problems, told_of_earlier};
 pub(super) use find::place_of;
-pub(super) use show::{show, typed};
+pub(super) use show::{Unfiltered, show, typed};
 
 use super::failure::{Exit, Outcome, Stop};
 use super::globals;
@@ -62,6 +62,16 @@ impl ApplyArgs {
         Self { apply: true, yes, dry_run, error_on_noop: false }
     }
 
+    /// Whether nobody need be asked.
+    pub(super) fn yes(&self) -> bool {
+        self.yes
+    }
+
+    /// Whether the user wants to know that there was nothing to do.
+    pub(super) fn error_on_noop(&self) -> bool {
+        self.error_on_noop
+    }
+
     /// Whether anything is to be changed.
     pub(super) fn applies(&self) -> bool {
         self.apply && !self.dry_run
@@ -81,9 +91,23 @@ pub(super) struct Place {
 impl Place {
     /// Opens a location without reading all of it.
     pub(super) fn open(session: &mut Session, location: &Location) -> Outcome<Self> {
+        Self::open_by(catalog::open, session, location)
+    }
+
+    /// Opens a location for something to be written there; it is made if need be.
+    pub(super) fn make(session: &mut Session, location: &Location) -> Outcome<Self> {
+        may_change(session, location, None)?;
+        Self::open_by(catalog::make, session, location)
+    }
+
+    fn open_by(
+        open: fn(&Location) -> Result<Arc<dyn Store>>,
+        session: &mut Session,
+        location: &Location,
+    ) -> Outcome<Self> {
         let place = location.clone();
         let open = async {
-            let opened = tokio::task::spawn_blocking(move || catalog::open(&place)).await;
+            let opened = tokio::task::spawn_blocking(move || open(&place)).await;
             opened.map_err(|e| Error::new(Kind::Internal, "opening broke off").with_source(e))?
         };
         let store = session.jobs.run("opening", &Progress::new(), open).map_err(|error| Stop::at(location, error))?;
@@ -95,7 +119,8 @@ impl Place {
         Self::of(&loaded.inventory.location, loaded.store.clone())
     }
 
-    fn of(location: &Location, store: Arc<dyn Store>) -> Self {
+    /// The place behind an open store.
+    pub(super) fn of(location: &Location, store: Arc<dyn Store>) -> Self {
         let journal = Journal::new(&store, &State::usual());
         Self { location: location.clone(), store, journal }
     }
@@ -136,7 +161,7 @@ pub(super) fn sight<'a>(session: &Session, loaded: &'a Loaded, pins: &'a [Pin]) 
 }
 
 /// An id for a plan that is made now.
-fn new_id() -> RunId {
+pub(super) fn new_id() -> RunId {
     // Any number will do that another process, or this one a moment later, is unlikely to come by.
     let salt = RandomState::new().hash_one(std::process::id());
     RunId::new(globals::clock(), salt as u32)
@@ -254,6 +279,16 @@ pub(super) fn carry_out(
         return Ok(if how.error_on_noop && idle { Exit::Noop } else { problems(&settled) });
     }
     agree(session, &place.location, how.yes, "to do this")?;
+    apply_agreed(session, place, plan, from)
+}
+
+/// Does what somebody agreed to already.
+pub(super) fn apply_agreed(
+    session: &mut Session,
+    place: &Place,
+    plan: &Plan,
+    from: Option<&Arc<dyn Store>>,
+) -> Outcome {
     let applied = place.change(session, "applying", async |site| apply::apply(site, plan, from).await)?;
     ended::tell(session, place, plan, &applied)
 }

@@ -186,8 +186,8 @@ impl Item for RowItem<'_> {
     }
 }
 
-/// Plans are read whole.
-struct Unfiltered;
+/// What is shown whole, and never filtered.
+pub(in crate::cli) struct Unfiltered;
 
 impl FilterRow for Unfiltered {
     fn fields() -> &'static [Field] {

@@ -141,7 +141,8 @@ pub fn is_called(index: &CacheIndex, which: &str) -> bool {
     index.tags.iter().any(|tag| tag == which) || by_digest().unwrap_or_default()
 }
 
-fn matcher(glob: &str) -> Result<(String, GlobMatcher)> {
+/// A pattern of names, with its text. [`crate::error::Kind::Invalid`] for one that is none.
+pub fn matcher(glob: &str) -> Result<(String, GlobMatcher)> {
     let compiled = Glob::new(glob).map_err(|e| {
         Error::invalid(format!("bad pattern {}", crate::model::text::safe(glob)))
             .with_source(e)

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-pub use choose::is_called;
+pub use choose::{is_called, matcher};
 
 /// Bytes that versions which somebody may miss may lose in one run, in hundredths of what all those take, unless the user says
 /// otherwise.

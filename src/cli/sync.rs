@@ -1,0 +1,137 @@
+//! `sync`: keeps the names of one place equal to those of another.
+
+use super::Command;
+use super::change::{self, ApplyArgs, Place};
+use super::copy::{self, CopyArgs, Which};
+use super::failure::{Exit, Outcome, Stop};
+use super::session::Session;
+use crate::model::plan::{Plan, Purpose};
+use crate::ops::copy::{Pick, Selection, picks};
+use crate::ops::load;
+use crate::ops::pin;
+use crate::ops::prune::{Sight, matcher};
+use crate::progress::Progress;
+use clap::Parser;
+use std::collections::BTreeSet;
+
+/// Keep the names of one place equal to those of another
+///
+/// Shows what would be copied and which names would go, and does it with --apply.
+/// Names at the destination lead to copies of what they lead to at the source; those that the source does not have, or that are not
+/// chosen, are taken away there, but for pins. What they led to is left for `cachedeck prune`, and `cachedeck undo` leads them back.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  cachedeck sync .buildx-cache ghcr.io/acme/app
+  cachedeck sync @ci ./offline --tag 'release-*' --apply
+  cachedeck sync @ci @mirror --keep-tag 'local-*' --apply --yes --progress plain      in CI")]
+pub(super) struct Sync {
+    /// From where
+    #[arg(value_name = "SOURCE")]
+    from: String,
+
+    /// To where
+    #[arg(value_name = "DESTINATION")]
+    to: String,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// Names at the destination that stay, whatever the source has; may be repeated
+    #[arg(long = "keep-tag", value_name = "GLOB", help_heading = "Which versions")]
+    keep_tags: Vec<String>,
+
+    #[command(flatten)]
+    copying: CopyArgs,
+
+    #[command(flatten)]
+    how: ApplyArgs,
+}
+
+impl Command for Sync {
+    const NAME: &'static str = "sync";
+
+    fn run(self, session: &mut Session) -> Outcome {
+        // A name that leads elsewhere is to lead here: that is what it is for.
+        let wish = self.copying.wish(true)?;
+        let (from, to) = (session.location(Some(&self.from))?, session.location(Some(&self.to))?);
+        change::prepare(session, std::slice::from_ref(&to), &self.how)?;
+        let loaded = session.load(&from)?;
+        let wanted = picks(&loaded.inventory, &self.which.selection(Selection::All), &to);
+        let wanted = wanted.map_err(|error| Stop::at(&from, error))?;
+        let place = copy::destination(session, &to, !self.how.applies())?;
+        let plan = copy::plan(session, &loaded, &wanted, &place, &wish)?;
+        let surplus = self.surplus(session, &place, &wanted)?;
+        if !self.how.applies() {
+            let idle = plan.is_done() && surplus.is_empty();
+            let removal = self.removal(session, &place, &surplus)?;
+            copy::show::planned(session, &loaded, &place, &plan, &surplus)?;
+            if !session.out.is_json() {
+                if !removal.is_empty() {
+                    change::show(session, &removal)?;
+                }
+                if !idle {
+                    session.words.note(&format!("nothing is changed yet; to do it: {}", change::typed()));
+                }
+            }
+            return Ok(if idle && self.how.error_on_noop() { Exit::Noop } else { Exit::Done });
+        }
+        let removal = self.removal(session, &place, &surplus)?;
+        if !removal.is_empty() && !session.out.is_json() {
+            change::show(session, &removal)?;
+        }
+        if !removal.is_empty() || !plan.is_done() {
+            change::agree(session, &to, self.how.yes(), "to do this")?;
+        }
+        let copied = copy::carry_out(session, &loaded, &place, plan, &wish)?;
+        let ended = copy::ended(&place, &copied);
+        if !matches!(ended, Ok(Exit::Done)) || removal.is_empty() {
+            copy::show::copied(session, &loaded, &place, &copied, None)?;
+            if !removal.is_empty() {
+                session.words.note("no names were taken away, as not all was copied");
+            }
+            return ended;
+        }
+        // Copying led names, so the plan is made anew, for just those names.
+        let removal = self.removal(session, &place, &surplus)?;
+        if session.out.is_json() {
+            let work = async |site: &crate::ops::apply::Site<'_>| crate::ops::apply::apply(site, &removal, None).await;
+            let applied = place.change(session, "taking names away", work)?;
+            copy::show::copied(session, &loaded, &place, &copied, Some((&surplus, &applied.run.id)))?;
+            let whole = applied.run.failures.is_empty() && applied.stopped.is_none();
+            return Ok(if whole { Exit::Done } else { Exit::Partly });
+        }
+        copy::show::copied(session, &loaded, &place, &copied, None)?;
+        change::apply_agreed(session, &place, &removal, None)
+    }
+}
+
+impl Sync {
+    /// Names at the destination that are not wanted there.
+    fn surplus(&self, session: &mut Session, place: &Place, wanted: &[Pick<'_>]) -> Outcome<Vec<String>> {
+        let globs = self.keep_tags.iter().map(|glob| matcher(glob)).collect::<Result<Vec<_>, _>>()?;
+        let pins: BTreeSet<String> = place.pins(session)?.into_iter().map(|pin| pin.name).collect();
+        let names: BTreeSet<&str> = wanted.iter().flat_map(|pick| &pick.names).map(String::as_str).collect();
+        let there = place.run(session, "reading names", place.store.references())?;
+        let surplus = there.items.into_iter().map(|reference| reference.name).filter(|name| {
+            !name.is_empty()
+                && !names.contains(name.as_str())
+                && !pins.contains(name)
+                && !globs.iter().any(|(_, glob)| glob.is_match(name))
+        });
+        Ok(surplus.collect())
+    }
+
+    /// The plan that takes names away.
+    fn removal(&self, session: &mut Session, place: &Place, names: &[String]) -> Outcome<Plan> {
+        let progress = Progress::new();
+        let now = session.out.look.now;
+        let work = async {
+            let inventory = load::load(&place.store, &progress).await?;
+            let pins = place.journal.pins().await?;
+            let sight = Sight { inventory: &inventory, pins: &pins, now, id: change::new_id() };
+            pin::unname(&place.store, &sight, names, Purpose::Untag, true).await
+        };
+        session.jobs.run("planning", &progress, work).map_err(|error| Stop::at(&place.location, error))
+    }
+}

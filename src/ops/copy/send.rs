@@ -1,0 +1,471 @@
+//! Makes a copy that was planned.
+
+use super::pack::{self, Packed};
+use super::plan::{self, Blob, Plan, Version};
+use super::throttle::Throttle;
+use super::{PARALLEL, Wish};
+use crate::error::{Error, Kind, Result};
+use crate::format::compose;
+use crate::model::cache::Form;
+use crate::model::digest::Digest;
+use crate::model::plan::{self as steps, Fate as RowFate, Purpose, Row, RunId, Step, Subject};
+use crate::model::text;
+use crate::ops::apply::{self, Applied, Site};
+use crate::ops::prune::fingerprint;
+use crate::progress::Progress;
+use crate::store::{Kin, Store};
+use futures::StreamExt as _;
+use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
+
+/// How often a blob is tried, and how often all is looked at again, since somebody may prune while it is copied.
+const TRIES: usize = 3;
+/// Blobs that are asked for at a time.
+const ASKED_AT_ONCE: usize = 16;
+
+/// What came of a copy.
+#[derive(Debug, Default)]
+pub struct Copied {
+    /// Of each version of the plan, in its order.
+    pub versions: Vec<Outcome>,
+    /// Blobs that were sent, and their bytes as they arrived.
+    pub sent: Tally,
+    /// Blobs that the service copied within itself, or the kernel.
+    pub taken: Tally,
+    /// Blobs that were there.
+    pub there: Tally,
+    /// What changed names, for undo; several where it took more than one try.
+    pub applied: Vec<Applied>,
+    /// Blobs that could not be copied, and why, a sentence each. May hold untrusted text.
+    pub problems: Vec<String>,
+    /// Whether the limit of bytes kept blobs from being sent.
+    pub limited: bool,
+}
+
+/// Blobs, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// A version, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What people know it by where it comes from. Untrusted text.
+    pub title: String,
+    /// Its names at the destination. Untrusted text.
+    pub names: Vec<String>,
+    /// Its digest at the source.
+    pub source: Digest,
+    /// Its digest at the destination, once that is known.
+    pub digest: Option<Digest>,
+    /// How it is written there.
+    pub form: Form,
+    /// Bytes of its layers there.
+    pub bytes: u64,
+    /// Bytes of layers that the min form leaves out.
+    pub saves: u64,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Names lead to it now.
+    Copied,
+    /// They did before.
+    Unchanged,
+    /// It is not there, and why. May hold untrusted text.
+    Failed(Kind, String),
+}
+
+/// What became of a blob.
+enum Came {
+    Sent(u64),
+    Taken(u64),
+    Was(u64),
+    /// It does not fit into what may be sent.
+    Held,
+}
+
+/// Both ends of a copy.
+struct Ends<'a> {
+    from: &'a Arc<dyn Store>,
+    to: &'a Arc<dyn Store>,
+    kin: Option<Kin>,
+    wish: &'a Wish,
+    throttle: Arc<Throttle>,
+    progress: &'a Progress,
+    /// Layers that were packed anew, by what they were.
+    packed: Mutex<HashMap<Digest, (Digest, u64, Digest)>>,
+}
+
+/// Copies. `site` is the destination; `ids` gives the ids of runs.
+///
+/// A version that can't be copied leaves the others. An error means that nothing at all was published.
+pub async fn run(
+    site: &Site<'_>,
+    from: &Arc<dyn Store>,
+    plan: Plan,
+    wish: &Wish,
+    mut ids: impl FnMut() -> RunId,
+) -> Result<Copied> {
+    let progress = site.progress;
+    progress.expect(plan.blobs.iter().filter(|blob| !blob.there).count() as u64, plan.to_send());
+    let ends = Ends {
+        from,
+        to: site.store,
+        kin: from.kin(),
+        wish,
+        throttle: Throttle::new(wish.pace.rate, wish.pace.most),
+        progress,
+        packed: Mutex::default(),
+    };
+    let Plan { versions, mut blobs, .. } = plan;
+    let mut copied = Copied::default();
+    let failed = ends.send(&blobs, &mut copied).await?;
+    let sources: HashMap<Digest, Blob> = blobs.drain(..).map(|blob| (blob.digest, blob)).collect();
+    let (mut whole, mut waiting) = (Vec::new(), Vec::new());
+    for mut version in versions {
+        let at = copied.versions.len();
+        copied.versions.push(Outcome {
+            title: version.title.clone(),
+            names: version.names.iter().map(|named| named.name.clone()).collect(),
+            source: version.source,
+            digest: version.digest,
+            form: version.form,
+            bytes: version.bytes,
+            saves: version.saves,
+            fate: Fate::Unchanged,
+        });
+        if let Some((kind, why)) = version.cache.layers.iter().find_map(|layer| failed.get(&layer.blob)) {
+            copied.versions[at].fate = Fate::Failed(*kind, why.clone());
+            continue;
+        }
+        match ends.settle(&mut version) {
+            Ok(()) => {
+                copied.versions[at].digest = version.digest;
+                copied.versions[at].bytes = crate::model::graph::Summary::of(&version.cache).max_bytes;
+                match version.is_done() {
+                    true => whole.push((at, version)),
+                    false => waiting.push((at, version)),
+                }
+            }
+            Err(error) => copied.versions[at].fate = Fate::Failed(error.kind(), sentence(&error)),
+        }
+    }
+    let mut tries = 0;
+    while !waiting.is_empty() {
+        tries += 1;
+        let steps = plan_names(site, &waiting, ids()).await?;
+        let applied = match apply::apply(site, &steps, None).await {
+            Ok(applied) => applied,
+            // Names of others changed between two looks.
+            Err(error) if error.kind() == Kind::Stale && tries < TRIES => continue,
+            Err(error) => return Err(error),
+        };
+        let mut led = applied.run.names as usize;
+        let why = applied.run.failures.first().cloned().or(applied.stopped.clone());
+        copied.applied.push(applied);
+        let mut rest = Vec::new();
+        for (at, mut version) in waiting {
+            let todo = version.names.iter().filter(|named| named.leads_to != version.digest).count();
+            if led >= todo {
+                led -= todo;
+                copied.versions[at].fate = Fate::Copied;
+                whole.push((at, version));
+                continue;
+            }
+            let digest = version.digest;
+            for named in version.names.iter_mut().filter(|named| named.leads_to != digest).take(led) {
+                named.leads_to = digest;
+            }
+            led = 0;
+            rest.push((at, version));
+        }
+        waiting = rest;
+        if waiting.is_empty() {
+            break;
+        }
+        // Somebody may have pruned what was there: it is sent again.
+        let again = ends.missing(waiting.iter().map(|(_, version)| version), &sources).await?;
+        if again.is_empty() || tries >= TRIES || progress.is_cancelled() {
+            let (at, _) = waiting.remove(0);
+            copied.versions[at].fate =
+                Fate::Failed(Kind::Unavailable, why.unwrap_or_else(|| "it was not published".to_owned()));
+            continue;
+        }
+        ends.send(&again, &mut copied).await?;
+    }
+    // A copier is an exporter, too: who pruned while names did not lead there yet may have taken what it counted on.
+    for _ in 0..TRIES {
+        let again = ends.missing(whole.iter().map(|(_, version)| version), &sources).await?;
+        if again.is_empty() {
+            return Ok(copied);
+        }
+        ends.send(&again, &mut copied).await?;
+    }
+    for (at, version) in &whole {
+        let gone = ends.missing(std::iter::once(version), &sources).await?;
+        if let [first, rest @ ..] = gone.as_slice() {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            let why = format!("blob {}{more} went away while it was copied, {TRIES} times", first.digest);
+            copied.versions[*at].fate = Fate::Failed(Kind::Stale, why);
+        }
+    }
+    Ok(copied)
+}
+
+impl Ends<'_> {
+    /// Sends what is not there. Blobs that could not be sent, and why.
+    async fn send(&self, blobs: &[Blob], copied: &mut Copied) -> Result<HashMap<Digest, (Kind, String)>> {
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        // Packing keeps a core busy; sending waits for others.
+        let usual = if blobs.iter().any(|blob| blob.packs) { cores } else { PARALLEL };
+        let parallel = self.wish.pace.parallel.map_or(usual, NonZeroUsize::get);
+        // Long ones first, so that none is left over at the end.
+        let mut sorted: Vec<&Blob> = blobs.iter().collect();
+        sorted.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+        let work = sorted.into_iter().map(|blob| async move { (blob, self.bring(blob).await) });
+        let mut work = futures::stream::iter(work).buffer_unordered(parallel);
+        let mut failed = HashMap::new();
+        while let Some((blob, came)) = work.next().await {
+            match came {
+                Ok(Came::Sent(bytes)) => copied.sent.add(bytes),
+                Ok(Came::Taken(bytes)) => copied.taken.add(bytes),
+                Ok(Came::Was(bytes)) => copied.there.add(bytes),
+                Ok(Came::Held) => {
+                    copied.limited = true;
+                    failed.insert(blob.digest, (Kind::Busy, "no more may be sent this time".to_owned()));
+                }
+                Err(error) if error.kind() == Kind::Cancelled || self.progress.is_cancelled() => {
+                    return Err(Error::cancelled());
+                }
+                Err(error) => {
+                    let why = format!("blob {}: {}", blob.digest, sentence(&error));
+                    copied.problems.push(why.clone());
+                    failed.insert(blob.digest, (error.kind(), why));
+                }
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Brings one blob to the destination, if it is not there.
+    async fn bring(&self, blob: &Blob) -> Result<Came> {
+        self.progress.check()?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let done = match blob.packs {
+                true => self.pack(blob).await,
+                false => self.whole(blob, tries == 1).await,
+            };
+            match done {
+                Err(error) if error.kind() == Kind::Unavailable && tries < TRIES && !self.progress.is_cancelled() => {
+                    tracing::info!(%error, blob = %blob.digest, "trying again");
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn whole(&self, blob: &Blob, first: bool) -> Result<Came> {
+        // What was not there a moment ago is not asked for again; what was, is renewed as an exporter would.
+        if blob.there || !first {
+            match self.to.renew(&blob.digest).await {
+                Ok(entry) if entry.size == blob.size => return Ok(Came::Was(blob.size)),
+                Ok(entry) => return Err(plan::other_length(blob, entry.size, self.to)),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(kin) = &self.kin
+            && self.to.take(&blob.digest, blob.size, kin).await?
+        {
+            self.progress.add(1, blob.size);
+            return Ok(Came::Taken(blob.size));
+        }
+        if first && !self.throttle.afford(blob.size) {
+            return Ok(Came::Held);
+        }
+        let body = self.from.open(&blob.digest).await?;
+        let body = self.throttle.wrap(body, self.progress);
+        self.to.put(&blob.digest, body).await?;
+        self.progress.add(1, 0);
+        Ok(Came::Sent(blob.size))
+    }
+
+    async fn pack(&self, blob: &Blob) -> Result<Came> {
+        let packing = self.wish.packing.as_ref().ok_or_else(|| Error::new(Kind::Internal, "no packing"))?;
+        let body = self.from.open(&blob.digest).await?;
+        let Packed { digest, size, diff_id, file } =
+            pack::pack(blob.digest, blob.diff_id, body, packing, self.progress).await?;
+        let came = match self.to.renew(&digest).await {
+            Ok(entry) if entry.size == size => Came::Was(size),
+            Ok(entry) => {
+                let blob = Blob { digest, size, ..blob.clone() };
+                return Err(plan::other_length(&blob, entry.size, self.to));
+            }
+            Err(error) if error.kind() == Kind::NotFound => {
+                if !self.throttle.afford(size) {
+                    return Ok(Came::Held);
+                }
+                // What is read of it was counted when it was packed.
+                let body = self.throttle.wrap(Box::new(tokio::fs::File::from_std(file)), &self.quiet());
+                self.to.put(&digest, body).await?;
+                Came::Sent(size)
+            }
+            Err(error) => return Err(error),
+        };
+        self.progress.add(1, 0);
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        packed.insert(blob.digest, (digest, size, diff_id));
+        Ok(came)
+    }
+
+    /// Progress that counts for nobody, but is stopped with the other.
+    fn quiet(&self) -> Progress {
+        self.progress.uncounted()
+    }
+
+    /// Makes a version what it is at the destination, now that all its layers are.
+    fn settle(&self, version: &mut Version) -> Result<()> {
+        if version.documents.is_none() {
+            let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+            let compression = self.wish.packing.as_ref().map(|packing| packing.compression);
+            for layer in &mut version.cache.layers {
+                let Some((digest, size, diff_id)) = packed.get(&layer.blob) else { continue };
+                version.more.remove(&layer.blob);
+                layer.blob = *digest;
+                layer.size = Some(*size);
+                layer.diff_id = Some(*diff_id);
+                layer.compression = compression.unwrap_or(layer.compression);
+                layer.media_type = compose::media_type(layer.compression).into();
+            }
+            drop(packed);
+            crate::model::reduce::sort_layers(&mut version.cache);
+            version.written = None;
+            let documents = version.compose()?;
+            plan::fits(version, &documents, self.to.capabilities().bare_configs)?;
+            version.digest = Some(Digest::of(documents.top().as_bytes()));
+            version.documents = Some(documents);
+        }
+        let differs = |named: &&plan::Named| named.leads_to.is_some() && named.leads_to != version.digest;
+        match version.names.iter().find(differs) {
+            Some(named) if !self.wish.overwrite => Err(plan::taken(&named.name, self.to)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Blobs of `versions` that are not at the destination, as they are at the source.
+    async fn missing<'v>(
+        &self,
+        versions: impl Iterator<Item = &'v Version>,
+        sources: &HashMap<Digest, Blob>,
+    ) -> Result<Vec<Blob>> {
+        let wanted: BTreeSet<Digest> = versions.flat_map(|v| &v.cache.layers).map(|layer| layer.blob).collect();
+        let ask = |digest: Digest| async move { (digest, self.to.stat(&digest).await) };
+        let asked: Vec<_> = futures::stream::iter(wanted).map(ask).buffer_unordered(ASKED_AT_ONCE).collect().await;
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = |digest: &Digest| {
+            let was = packed.iter().find(|(_, (packed, ..))| packed == digest).map_or(digest, |(was, _)| was);
+            sources.get(was).map(|blob| Blob { there: false, ..blob.clone() })
+        };
+        let mut missing = Vec::new();
+        for (digest, there) in asked {
+            match there {
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::NotFound => missing.extend(source(&digest)),
+                Err(error) => return Err(error.context(format!("whether blob {digest} is there"))),
+            }
+        }
+        Ok(missing)
+    }
+}
+
+fn sentence(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+/// The change of names, and the documents they lead to.
+async fn plan_names(site: &Site<'_>, versions: &[(usize, Version)], id: RunId) -> Result<steps::Plan> {
+    let to = site.store;
+    let bare = to.capabilities().bare_configs;
+    let references = to.references().await?;
+    let mut plan = steps::Plan {
+        schema: steps::SCHEMA.to_owned(),
+        id,
+        purpose: Purpose::Copy,
+        made: (site.clock)(),
+        location: to.location().to_string(),
+        identity: to.identity(),
+        fingerprint: fingerprint(&to.identity(), &references),
+        policy: Vec::new(),
+        promise: to.promise().await?,
+        rows: Vec::new(),
+        steps: Vec::new(),
+        before: 0,
+        frees: 0,
+        refused: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut written = BTreeSet::new();
+    let mut leads = Vec::new();
+    for (_, version) in versions {
+        let (Some(documents), Some(digest)) = (&version.documents, version.digest) else { continue };
+        let config = Digest::of(documents.config.as_bytes());
+        let all = documents.manifest.iter().map(|manifest| (digest, manifest)).chain([(config, &documents.config)]);
+        let mut all: Vec<_> = all.collect();
+        all.reverse();
+        for (digest, text) in all {
+            if written.insert(digest) {
+                plan.steps.push(Step::Write { digest, text: text.clone() });
+            }
+        }
+        let mut needs: BTreeSet<Digest> = version.cache.layers.iter().map(|layer| layer.blob).collect();
+        if !bare {
+            needs.insert(config);
+        }
+        let names: Vec<String> = version.names.iter().map(|named| text::safe(&named.name).into_owned()).collect();
+        plan.rows.push(Row {
+            fate: RowFate::Write,
+            subject: Subject::Version,
+            names,
+            digest: Some(digest),
+            reason: format!("a copy of {}", text::safe(&version.title)),
+            count: needs.len() as u64,
+            bytes: version.bytes,
+            frees: 0,
+            time: version.cache.created(),
+            group: None,
+        });
+        for named in version.names.iter().filter(|named| named.leads_to != version.digest) {
+            leads.push(Step::Lead {
+                name: named.name.clone(),
+                digest,
+                was: named.was.as_ref().and_then(|was| was.version.clone()),
+                before: named.leads_to,
+                needs: needs.iter().copied().collect(),
+            });
+        }
+    }
+    plan.steps.extend(leads);
+    Ok(plan)
+}
