@@ -77,10 +77,11 @@ impl Command for Sync {
             return Ok(if idle && self.how.error_on_noop() { Exit::Noop } else { Exit::Done });
         }
         let removal = self.removal(session, &place, &surplus)?;
+        let idle = removal.is_empty() && plan.is_done();
         if !removal.is_empty() && !session.out.is_json() {
             change::show(session, &removal)?;
         }
-        if !removal.is_empty() || !plan.is_done() {
+        if !idle {
             change::agree(session, &to, self.how.yes(), "to do this")?;
         }
         let copied = copy::carry_out(session, &loaded, &place, plan, &wish)?;
@@ -90,7 +91,10 @@ impl Command for Sync {
             if !removal.is_empty() {
                 session.words.note("no names were taken away, as not all was copied");
             }
-            return ended;
+            return match ended {
+                Ok(Exit::Done) if idle && self.how.error_on_noop() => Ok(Exit::Noop),
+                ended => ended,
+            };
         }
         // Copying led names, so the plan is made anew, for just those names.
         let removal = self.removal(session, &place, &surplus)?;

@@ -33,21 +33,25 @@ pub fn builders() -> Vec<Location> {
     builder::at_hand()
 }
 
-/// Opens the store at `location`, for something to be written there: a folder that is not there, or empty, becomes a cache.
-/// Errors are those of [`open`].
+/// Opens the store at `location`, for something to be written there: a folder that is not there, or empty, becomes a cache, and what
+/// comes to be by writing, such as a repository of a registry, may not be there yet. Errors are those of [`open`].
 pub fn make(location: &Location) -> Result<Arc<dyn Store>> {
     if location.kind() == "local" {
         local::make(location)?;
     }
-    open(location)
+    open_as(location, true)
 }
 
 /// Opens the store at `location`. Errors: [`Kind::Invalid`] for a location that makes no sense, [`Kind::Unsupported`]
 /// for a type that has no backend, [`Kind::NotFound`] and others of the backend if the place can't be reached.
 pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    open_as(location, false)
+}
+
+fn open_as(location: &Location, may_be_new: bool) -> Result<Arc<dyn Store>> {
     match BACKENDS.iter().find(|(name, _)| *name == location.kind()) {
         Some((kind, open)) if AT_HAND.contains(kind) => open(location),
-        Some((_, open)) => Ok(remembered(open(location)?, State::usual())),
+        Some((_, open)) => Ok(remembered(open(location)?, State::usual(), may_be_new)),
         None => Err(Error::new(Kind::Unsupported, format!("cache type {:?} can't be opened", location.kind()))
             .with_hint(format!("types that can: {}", types().collect::<Vec<_>>().join(", ")))),
     }

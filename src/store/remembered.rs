@@ -32,16 +32,18 @@ const BATCH_BYTES: usize = 4 << 20;
 const FORMER: usize = 64;
 const PARALLEL: usize = 16;
 
-/// Lets `store` remember in `state` what is read from it.
-pub(super) fn remembered(store: Arc<dyn Store>, state: State) -> Arc<dyn Store> {
+/// Lets `store` remember in `state` what is read from it. With `may_be_new` a place that is not there yet has no names, for somebody
+/// who is about to write there.
+pub(super) fn remembered(store: Arc<dyn Store>, state: State, may_be_new: bool) -> Arc<dyn Store> {
     let place = Place::new(&store.identity());
-    Arc::new(Remembered { store, state, place, named: Mutex::default(), unwritten: Mutex::default() })
+    Arc::new(Remembered { store, state, place, may_be_new, named: Mutex::default(), unwritten: Mutex::default() })
 }
 
 struct Remembered {
     store: Arc<dyn Store>,
     state: State,
     place: Place,
+    may_be_new: bool,
     /// What names lead to, as the place last said.
     named: Mutex<Vec<(String, Digest)>>,
     /// Documents that were read and are not written down yet.
@@ -118,7 +120,10 @@ impl Store for Remembered {
     }
 
     async fn references(&self) -> Result<References> {
-        let references = self.store.references().await?;
+        let references = match self.store.references().await {
+            Err(error) if self.may_be_new && error.kind() == Kind::NotFound => References::default(),
+            references => references?,
+        };
         let named = references.items.iter().filter_map(|item| Some((item.name.clone(), item.digest?)));
         let named: Vec<_> = named.collect();
         let is_new = {

@@ -121,6 +121,7 @@ fn the_page_says_exactly_what_comes_out() {
         let command: Vec<&str> = section.command.split(' ').collect();
         let more: &[&[&str]] = match command[0] {
             "files" => &[&["local-history", "#6"]],
+            "copy" => &[&["local-history", "./copied"], &["inline-image", "./elsewhere", "--dry-run"]],
             "extract" => &[&["local-history", "#6", "deps", "--out", "out"]],
             "find" => &[&["app", "local-history"]],
             "verify" => &[&["damaged"]],

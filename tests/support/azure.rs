@@ -73,6 +73,16 @@ impl Container {
         self.send(vec![(Method::GET, "?restype=container".to_owned(), Vec::new())]) == [StatusCode::OK]
     }
 
+    /// One that is there.
+    pub fn called(name: &str) -> Self {
+        Self { account: super::azure(), name: name.to_owned() }
+    }
+
+    /// Deletes an object, if it is there.
+    pub fn delete(&self, key: &str) {
+        self.send(vec![(Method::DELETE, format!("/{}", encoded(key)), Vec::new())]);
+    }
+
     /// The one that nobody made.
     pub fn nowhere() -> Self {
         Self { account: super::azure(), name: super::unique("nowhere") }

@@ -23,6 +23,11 @@ impl Bucket {
         bucket
     }
 
+    /// One that is there.
+    pub fn at(endpoint: &str, name: &str) -> Self {
+        Self { name: name.to_owned(), endpoint: endpoint.to_owned(), client: reqwest::Client::new() }
+    }
+
     /// Where the bucket is, with credentials that are none.
     pub fn location(&self) -> Location {
         location(&self.endpoint, &self.name)

@@ -15,7 +15,6 @@ use crate::model::location::Location;
 use crate::model::units::Bytes;
 use crate::ops::copy::{self, Copied, Fate, Pace, Packing, Pick, Selection, Wish};
 use crate::progress::Progress;
-use crate::store::Store;
 use crate::store::memory::Memory;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
@@ -180,11 +179,15 @@ impl Command for CopyCommand {
 /// Opens where copies go. What is not there is made, or only imagined.
 pub(super) fn destination(session: &mut Session, to: &Location, dry_run: bool) -> Outcome<Place> {
     if !dry_run {
+        change::may_change(session, to, None)?;
+    }
+    // Opening makes folders; other places come to be by being written to.
+    if !dry_run || to.kind() != "local" {
         return Place::make(session, to);
     }
     match Place::open(session, to) {
-        Err(Stop::Failed { error, .. }) if error.kind() == Kind::NotFound && to.kind() == "local" => {
-            Ok(Place::of(to, Arc::new(Memory::new(to.clone())) as Arc<dyn Store>))
+        Err(Stop::Failed { error, .. }) if error.kind() == Kind::NotFound => {
+            Ok(Place::of(to, Arc::new(Memory::new(to.clone()))))
         }
         opened => opened,
     }

@@ -91,7 +91,7 @@ impl Run {
     /// Another start of the program.
     fn store(&self) -> Arc<dyn Store> {
         let state = State::at(Some(self.folder.path()), Some(self.folder.path()));
-        remembered(self.far.clone(), state)
+        remembered(self.far.clone(), state, false)
     }
 }
 
