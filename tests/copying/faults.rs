@@ -34,7 +34,7 @@ impl Guarded {
 }
 
 /// Who changes a place holds it by this object.
-const LEASE: &str = ".cachedeck/lease";
+const LEASE: &str = ".cachedeck/lock";
 
 async fn guarded(sort: &str) -> Guarded {
     let place = SORTS.iter().find(|(name, _)| *name == sort).unwrap().1();
