@@ -13,6 +13,9 @@ use crate::ops::copy::{Copied, Fate, Plan, Tally};
 use serde::Serialize;
 use serde_json::{Map, json};
 
+/// Failures of blobs that are told one by one.
+const PROBLEMS: usize = 5;
+
 /// A version that is copied.
 #[derive(Serialize)]
 struct CopyItem {
@@ -168,7 +171,10 @@ pub(in crate::cli) fn copied(
     }
     parts.push(format!("{} there before ({})", copied.there.count, size(copied.there.bytes)));
     words.note(&parts.join(", "));
-    copied.problems.iter().for_each(|problem| words.say("failed", Tone::Bad, problem));
+    copied.problems.iter().take(PROBLEMS).for_each(|problem| words.say("failed", Tone::Bad, problem));
+    if copied.problems.len() > PROBLEMS {
+        words.say("failed", Tone::Bad, &format!("and {} more", count(copied.problems.len() - PROBLEMS, "blob")));
+    }
     for run in runs.iter().filter(|_| copied.applied.iter().any(|applied| applied.run.names > 0)) {
         words.note(&format!("undo: cachedeck undo {run} {}", quoted(&to.location)));
     }

@@ -254,6 +254,8 @@ impl Ends<'_> {
                 Err(error) if error.kind() == Kind::Cancelled || self.progress.is_cancelled() => {
                     return Err(Error::cancelled());
                 }
+                // It would be the same for all the others.
+                Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unauthenticated) => return Err(error),
                 Err(error) => {
                     let why = format!("blob {}: {}", blob.digest, sentence(&error));
                     copied.problems.push(why.clone());

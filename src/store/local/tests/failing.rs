@@ -80,6 +80,22 @@ const CASES: &[Case] = &[
         is_done: all_there,
     },
     Case {
+        name: "take",
+        before: |layout| {
+            let blobs = layout.path("source/blobs");
+            std::fs::create_dir(layout.path("source")).unwrap();
+            std::fs::rename(layout.path("blobs"), blobs).unwrap();
+        },
+        change: |layout, folder| {
+            let from = Folder::open(layout.path("source"))?;
+            BLOBS.iter().try_for_each(|bytes| match take::take(folder, &Digest::of(bytes), &from)? {
+                true => Ok(()),
+                false => folder.store(&Digest::of(bytes), bytes),
+            })
+        },
+        is_done: all_there,
+    },
+    Case {
         name: "note",
         before: |layout| layout.folder().note("runs/1.json", b"before").unwrap(),
         change: |_, folder| folder.note("runs/1.json", b"after").and_then(|()| folder.note("pins/a/b.json", b"pin")),
@@ -162,7 +178,7 @@ fn whatever_call_fails_nothing_is_lost_and_the_next_attempt_does_it() {
 /// Each blob is whole where it was or where it is hidden, and what is in the index was there before or is what we wrote.
 fn intact(layout: &Layout, case: &Case, what: &str) {
     let trash = layout.path(".cachedeck/20261121-134500-000001/trash");
-    if !matches!(case.name, "purge" | "put") {
+    if !matches!(case.name, "purge" | "put" | "take") {
         for bytes in BLOBS {
             let digest = Digest::of(bytes);
             let is = std::fs::read(layout.blob_path(&digest)).or_else(|_| std::fs::read(trash.join(digest.hex())));
