@@ -334,6 +334,12 @@ pub trait Store: Send + Sync {
         Err(self.unsupported("writing"))
     }
 
+    /// [`Kind::Invalid`] for what no name can be there, whatever it led to.
+    fn may_be_called(&self, name: &str) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+
     /// Where its blobs are, for [`Store::take`] of another place; `None` where nobody could take them from.
     fn kin(&self) -> Option<Kin> {
         None

@@ -244,6 +244,10 @@ impl Store for Remembered {
         self.store.usage().await
     }
 
+    fn may_be_called(&self, name: &str) -> Result<()> {
+        self.store.may_be_called(name)
+    }
+
     fn kin(&self) -> Option<Kin> {
         self.store.kin()
     }

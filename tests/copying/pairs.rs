@@ -119,3 +119,13 @@ async fn a_name_of_several_places_is_written_under_each() {
     assert_eq!(seen.indexes.len(), 1);
     assert_eq!(seen.indexes[0].tags, ["5f1e2d3", "main"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_t_be_a_name_is_told_before_anything_is_sent() {
+    let (max, bucket, repository) = (fixture("local-max"), places::bucket(), places::repository());
+    let slashed = bucket.location.clone().with("name", "feature/x");
+    all_there(&copy(&max.location, &slashed, &Selection::One, &Wish::default()).await.unwrap());
+    let error = copy(&bucket.location, &repository.location, &Selection::One, &Wish::default()).await.unwrap_err();
+    assert!(error.to_string().contains("feature/x") && error.hint().is_some(), "{error}");
+    assert!(catalog::open(&repository.location).unwrap().references().await.is_err(), "there is no repository yet");
+}

@@ -168,6 +168,7 @@ pub async fn plan(
             blobs.entry(layer.blob).or_insert(blob);
         }
         for name in &pick.names {
+            to.may_be_called(name)?;
             let was = references.items.iter().find(|reference| reference.name == *name).cloned();
             let leads_to = match &was {
                 Some(Reference { digest: Some(digest), .. }) => Some(*digest),

@@ -55,14 +55,18 @@ pub async fn blob(api: &Api, digest: &Digest, mut body: BlobReader) -> Result<()
     end(api, session, digest, Bytes::new()).await
 }
 
+/// Where a tag is. [`Kind::Invalid`] for what can't be one.
+pub fn tag(api: &Api, name: &str) -> Result<Url> {
+    api.repository.tag(name).ok_or_else(|| {
+        Error::invalid(format!("{name:?} can't be a tag"))
+            .with_hint("a tag has letters, digits, `_`, `.` and `-`, at most 128 of them: choose another name")
+    })
+}
+
 /// Lets a tag lead to a manifest, see [`crate::store::Store::publish`]; that what it needs is there has been seen to.
 pub async fn manifest(api: &Api, name: &str, document: &Bytes, expected: Expected) -> Result<Reference> {
-    let no_tag = || {
-        Error::invalid(format!("{name:?} can't be a tag"))
-            .with_hint("a tag has letters, digits, `_`, `.` and `-`, at most 128 of them")
-    };
     let media_type = envelope::media_type(document).map_err(|e| e.context("a tag leads to manifests only"))?;
-    let url = api.repository.tag(name).ok_or_else(no_tag)?;
+    let url = tag(api, name)?;
     let now = head(api, name).await?.map(|head| head.digest.to_string());
     let fits = match &expected {
         Expected::Absent => now.is_none(),
