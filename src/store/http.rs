@@ -57,8 +57,21 @@ pub struct Http {
 pub enum Repeat {
     /// It only reads, or doing it twice is the same as once.
     Safe,
+    /// It must not be, but an answer of 429 says that nothing was done: after that it may.
+    IfLimited,
     /// It must not be.
     Never,
+}
+
+impl Repeat {
+    /// Whether an answer with this status is worth another attempt.
+    fn after(self, status: StatusCode) -> bool {
+        match self {
+            Repeat::Safe => is_passing(status),
+            Repeat::IfLimited => status == StatusCode::TOO_MANY_REQUESTS,
+            Repeat::Never => false,
+        }
+    }
 }
 
 /// A server's clock, as its last answer told it.
@@ -152,7 +165,7 @@ impl Http {
 
     /// One request, as often as it may and needs to be sent.
     async fn attempt(&self, request: Request, repeat: Repeat) -> Result<Response> {
-        let attempts = if repeat == Repeat::Safe { self.attempts } else { 1 };
+        let attempts = if repeat == Repeat::Never { 1 } else { self.attempts };
         let mut delays = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
@@ -165,7 +178,7 @@ impl Http {
             let method = request.method().clone();
             let sent = tokio::time::timeout(self.timeout, self.client.execute(request)).await;
             let error = match sent {
-                Ok(Ok(response)) if !is_passing(response.status()) || again.is_none() => {
+                Ok(Ok(response)) if !repeat.after(response.status()) || again.is_none() => {
                     tracing::debug!(%method, url = shown(&url), status = response.status().as_u16(), "answered");
                     // What an error has to say is not worth a failure of its own.
                     if again.is_none() || method == Method::HEAD || !response.status().is_success() {
@@ -192,7 +205,9 @@ impl Http {
                 Ok(Err(error)) => broken(&url, error),
                 Err(_) => return Err(silent(&url, self.timeout)),
             };
-            let Some(again) = again.filter(|_| error.kind() == Kind::Unavailable && broke_off(&error)) else {
+            let Some(again) =
+                again.filter(|_| repeat == Repeat::Safe && error.kind() == Kind::Unavailable && broke_off(&error))
+            else {
                 return Err(error);
             };
             let Some(wait) = delays.next() else { return Err(error) };

@@ -8,7 +8,7 @@
 //! | local | tags of `index.json` | an envelope, by digest | all of `blobs/`, dangling versions found by content |
 //! | registry, inline | tags of the repository | an envelope, by digest | can't be listed, only read by digest |
 //! | s3, azblob | objects under the manifests prefix | a bare config, by name | objects under the blobs prefix |
-//! | gha | scopes under Git refs, `web@refs/heads/main` | a bare config, by entry | entries of REST; read by key in a workflow run |
+//! | gha | scopes under Git refs, `web@refs/heads/main` | a bare config, by entry | entries of REST; read and saved by key in a workflow run |
 //! | builder | none | none | none; [`Store::usage`] instead |
 
 mod azblob;
@@ -19,6 +19,7 @@ mod http;
 mod keyed;
 mod local;
 pub mod memory;
+mod parts;
 mod registry;
 mod remembered;
 mod s3;
@@ -240,6 +241,11 @@ pub trait Store: Send + Sync {
 
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
+
+    /// What [`Store::references`] calls what people may call `name` for short, if they name something to be written.
+    fn name_in_full(&self, name: &str) -> String {
+        name.to_owned()
+    }
 
     /// All names.
     async fn references(&self) -> Result<References>;

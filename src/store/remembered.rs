@@ -248,6 +248,10 @@ impl Store for Remembered {
         self.store.may_be_called(name)
     }
 
+    fn name_in_full(&self, name: &str) -> String {
+        self.store.name_in_full(name)
+    }
+
     fn kin(&self) -> Option<Kin> {
         self.store.kin()
     }

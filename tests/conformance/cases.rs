@@ -97,6 +97,7 @@ async fn list(store: &Arc<dyn Store>) -> BTreeMap<Digest, BlobEntry> {
 }
 
 async fn reference(store: &Arc<dyn Store>, name: &str) -> Option<Reference> {
+    let name = store.name_in_full(name);
     store.references().await.unwrap().items.into_iter().find(|r| r.name == name)
 }
 

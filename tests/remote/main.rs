@@ -17,6 +17,7 @@ mod canaries;
 mod discarding;
 mod faults;
 mod gha;
+mod gha_writes;
 mod registry;
 mod registry_writes;
 mod s3;

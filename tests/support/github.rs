@@ -102,6 +102,29 @@ impl Contents {
         self.last
     }
 
+    /// Reserves a key, as a run does that is about to save something, or breaks off before it has.
+    pub fn reserve(&mut self, git_ref: &str, key: &str) -> u64 {
+        self.last += 1;
+        let (git_ref, key, version) = (git_ref.to_owned(), key.to_owned(), VERSION.to_owned());
+        self.uploads.insert(self.last, Upload { git_ref, key, version, ..Upload::default() });
+        self.last
+    }
+
+    /// Keys that are reserved and not finished.
+    pub fn reserved(&self) -> Vec<String> {
+        self.uploads.values().map(|upload| upload.key.clone()).collect()
+    }
+
+    /// Forgets what is reserved and not finished, as GitHub does some day.
+    pub fn forget_reserved(&mut self) {
+        self.uploads.clear();
+    }
+
+    /// The bytes under a key, of whatever ref.
+    pub fn content(&self, key: &str) -> Option<Bytes> {
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.content.clone())
+    }
+
     fn has(&self, git_ref: &str, key: &str) -> bool {
         self.entries.iter().any(|e| e.git_ref == git_ref && e.key == key)
             || self.uploads.values().any(|u| u.git_ref == git_ref && u.key == key)
@@ -438,6 +461,9 @@ fn twirp(contents: &mut Contents, storage: &str, (call, headers): (&str, &Header
         }
         "CreateCacheEntry" => {
             let Some(git_ref) = writable else { return fault(403, "permission_denied") };
+            if !is_key(&text("key")) {
+                return fault(400, "invalid_argument");
+            }
             if contents.has(&git_ref, &text("key")) {
                 return fault(409, "already_exists");
             }
@@ -461,6 +487,11 @@ fn twirp(contents: &mut Contents, storage: &str, (call, headers): (&str, &Header
     }
 }
 
+/// Whether GitHub takes such a key.
+fn is_key(key: &str) -> bool {
+    (1..=512).contains(&key.len()) && !key.contains(',')
+}
+
 fn reserve(contents: &mut Contents, git_ref: String, key: String, version: String) -> u64 {
     contents.last += 1;
     contents.uploads.insert(contents.last, Upload { git_ref, key, version, ..Upload::default() });
@@ -468,11 +499,12 @@ fn reserve(contents: &mut Contents, git_ref: String, key: String, version: Strin
 }
 
 fn finish(contents: &mut Contents, id: u64, size: Option<u64>) -> Result<u64, ()> {
-    let upload = contents.uploads.remove(&id).ok_or(())?;
-    let content = upload.content.unwrap_or_default();
-    if size != Some(content.len() as u64) {
+    let sent = contents.uploads.get(&id).ok_or(())?.content.as_ref().map_or(0, Vec::len);
+    if size != Some(sent as u64) {
         return Err(());
     }
+    let upload = contents.uploads.remove(&id).ok_or(())?;
+    let content = upload.content.unwrap_or_default();
     Ok(contents.save(&upload.git_ref, &upload.key, &upload.version, content))
 }
 
@@ -506,6 +538,9 @@ fn v1(
         }
         (&Method::POST, "caches", _) => {
             let Some(git_ref) = writable else { return fault(403, "AccessDeniedException") };
+            if !is_key(&text("key")) {
+                return fault(400, "ArgumentException");
+            }
             if contents.has(&git_ref, &text("key")) {
                 return fault(409, "ArtifactCacheItemAlreadyExistsException");
             }
@@ -563,6 +598,9 @@ fn storage(
     if seen.method == Method::PUT {
         let Some(upload) = contents.uploads.get_mut(&id) else { return storage_fault(404, "BlobNotFound") };
         match query.get("comp").map(String::as_str) {
+            None if headers.get("x-ms-blob-type").is_none_or(|is| is != "BlockBlob") => {
+                return storage_fault(400, "MissingRequiredHeader");
+            }
             None => upload.content = Some(body.to_vec()),
             Some("block") => {
                 let block = query.get("blockid").cloned().unwrap_or_default();

@@ -6,7 +6,6 @@ use super::rest::Rest;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
 use std::collections::HashSet;
-use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// GitHub wants no more than 180 deletions a minute.
@@ -62,8 +61,7 @@ pub async fn entries(gha: &Gha, rest: &Rest, ids: &[String], progress: &Progress
         }
         results.push(result);
     }
-    // What was listed before is no more.
-    *gha.listed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    gha.forget();
     results
 }
 

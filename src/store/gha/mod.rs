@@ -1,18 +1,20 @@
 //! Layer 2: the cache of a GitHub repository (`type=gha`), through either of two APIs or both.
 //!
 //! * REST, from anywhere, lists all entries of all refs, and never gives what is in them.
-//! * The cache service, in a workflow run, gives an entry whose key is known, and lists none.
+//! * The cache service, in a workflow run, gives an entry whose key is known, and lists none. It saves entries, too, under one ref.
 //!
 //! A reference is a scope under a Git ref, `web@refs/heads/main`: of its `#n` the highest is in use, and the others are past.
-//! It must not save. What it deletes, it deletes by number only, never by key. (Reading counts as use: GitHub evicts last what was read last.)
+//! What it deletes, it deletes by number only, never by key; nothing that was saved is ever written over. (Reading counts as use: GitHub evicts last what was read last.)
 
 mod access;
 mod discard;
 mod rest;
+mod save;
 mod service;
+mod upload;
 
 use super::http::Http;
-use super::{BlobEntry, BlobReader, Capabilities, Frees, Listing, Opaque, Reference, References, Store};
+use super::{BlobEntry, BlobReader, Capabilities, Expected, Frees, Listing, Opaque, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
 use crate::model::actions::{self, Actions, Entry, EntryKind, IndexKey};
 use crate::model::digest::Digest;
@@ -28,7 +30,7 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use rest::{Listed, Rest};
 use service::{Found, Service};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -51,8 +53,8 @@ struct Gha {
     identity: String,
     rest: Option<Rest>,
     service: Option<Service>,
-    /// The scope that is meant, where scopes can't be listed.
-    scope: String,
+    /// The scopes that are looked for where they can't be listed: the one that is meant, and those that were written.
+    scopes: Mutex<BTreeSet<String>>,
     /// The entries as last listed, and when that was.
     listed: Mutex<Option<(Instant, Arc<Listed>)>>,
 }
@@ -82,7 +84,7 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
         identity,
         rest: api.map(|api| Rest::new(http.clone(), api)),
         service: run.map(|run| Service::new(http, run)),
-        scope: actions::scope_of(asked).to_owned(),
+        scopes: Mutex::new(BTreeSet::from([actions::scope_of(asked).to_owned()])),
         listed: Mutex::default(),
     }))
 }
@@ -104,11 +106,22 @@ impl Gha {
         }
     }
 
-    /// The scope under each ref that the run may read, by looking; with older saves if they are `past`.
+    /// What was listed before is no more.
+    fn forget(&self) {
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The scopes under each ref that the run may read, by looking; with older saves if they are `past`.
     async fn look(&self, service: &Service, past: bool) -> Result<Vec<Reference>> {
-        let places = service.readable().flat_map(|git_ref| [(git_ref.to_owned(), false), (git_ref.to_owned(), true)]);
-        let places: Vec<(String, bool)> = places.collect();
-        let looks = places.into_iter().map(|(git_ref, signed)| self.look_under(service, git_ref, signed, past));
+        let scopes = self.scopes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stems = scopes.iter().flat_map(|scope| {
+            let both = |git_ref: &str| {
+                [false, true].map(|signed| (IndexKey::stem(scope, git_ref, signed), git_ref.to_owned()))
+            };
+            service.readable().flat_map(both).collect::<Vec<_>>()
+        });
+        let stems: Vec<(String, String)> = stems.collect();
+        let looks = stems.into_iter().map(|(stem, git_ref)| self.look_under(service, stem, git_ref, past));
         let found: Vec<Result<Vec<Reference>>> = futures::stream::iter(looks).buffered(PARALLEL).collect().await;
         let mut all: Vec<Reference> = found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
         if !past {
@@ -117,8 +130,7 @@ impl Gha {
         Ok(all)
     }
 
-    async fn look_under(&self, service: &Service, git_ref: String, signed: bool, past: bool) -> Result<Vec<Reference>> {
-        let stem = IndexKey::stem(&self.scope, &git_ref, signed);
+    async fn look_under(&self, service: &Service, stem: String, git_ref: String, past: bool) -> Result<Vec<Reference>> {
         let Some(key) = service.newest(&stem).await?.and_then(|found| IndexKey::parse(&found.key)) else {
             return Ok(Vec::new());
         };
@@ -226,7 +238,7 @@ impl Store for Gha {
             find_dangling: false,
             read_blobs: self.service.is_some(),
             bare_configs: true,
-            write: false,
+            write: self.service.as_ref().is_some_and(|service| service.writable().is_some()),
             remove: false,
             hide: false,
             discard: self.rest.is_some(),
@@ -239,6 +251,14 @@ impl Store for Gha {
     fn lacks(&self, need: Need) -> Option<String> {
         let lacking = need == Need::Contents && self.service.is_none();
         lacking.then(|| NO_CONTENTS.to_owned())
+    }
+
+    fn name_in_full(&self, name: &str) -> String {
+        let is_bare = actions::scope_of(name) == name;
+        match self.service.as_ref().and_then(Service::writable).filter(|_| is_bare) {
+            Some(git_ref) => format!("{name}@{git_ref}"),
+            None => name.to_owned(),
+        }
     }
 
     async fn references(&self) -> Result<References> {
@@ -360,21 +380,46 @@ impl Store for Gha {
         Ok(service.reader(response))
     }
 
+    async fn renew(&self, digest: &Digest) -> Result<BlobEntry> {
+        // What other refs have is listed, but no build of this run would find it.
+        match (&self.rest, &self.service) {
+            (Some(_), Some(service)) if service.exact(&actions::blob_key(digest)).await?.is_none() => {
+                Err(absent(digest))
+            }
+            _ => self.stat(digest).await,
+        }
+    }
+
+    async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
+        save::blob(self, digest, body).await
+    }
+
+    async fn publish(&self, name: &str, document: &Bytes, needs: &[Digest], expected: Expected) -> Result<Reference> {
+        save::config(self, name, document, needs, expected).await
+    }
+
     async fn promise(&self) -> Result<Promise> {
-        if self.rest.is_none() {
+        let writes = self.capabilities().write;
+        if self.rest.is_none() && !writes {
             return Err(self.unsupported("changing anything, which needs ghtoken or GH_TOKEN"));
+        }
+        let mut caveats = vec![
+            "what runs on other branches have can't be read, so nothing tells what their caches need",
+            "there are no pins here: GitHub evicts what was used least recently, whatever is done",
+        ];
+        if writes {
+            caveats.extend([
+                "what is saved is not written over: a name's new save takes the next number, and the old one stays until it is evicted",
+                "a save that breaks off keeps its key taken until GitHub forgets it; nothing can give it up before",
+                "what is saved beyond the quota lets GitHub evict caches of others",
+            ]);
         }
         Ok(Promise {
             grace: SignedDuration::from_hours(24),
             settle: SignedDuration::ZERO,
             undo: Undo::Never("GitHub keeps no copy of a deleted entry".to_owned()),
             exact: true,
-            caveats: [
-                "what runs on other branches have can't be read, so nothing tells what their caches need",
-                "there are no pins here: GitHub evicts what was used least recently, whatever is done",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            caveats: caveats.into_iter().map(str::to_owned).collect(),
         })
     }
 

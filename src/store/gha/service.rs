@@ -1,5 +1,5 @@
-//! The cache service that a workflow run talks to: finds an entry by its key and reads it. Both versions of it; how they are
-//! asked is as in tonistiigi/go-actions-cache. The run's token goes to the service alone: contents are behind signed URLs of
+//! The cache service that a workflow run talks to: finds an entry by its key and reads it; `upload` saves one. Both versions of
+//! it; how they are asked is as in tonistiigi/go-actions-cache. The run's token goes to the service alone: contents are behind signed URLs of
 //! another host, and need none.
 
 use super::access::Run;
@@ -13,13 +13,13 @@ use reqwest::{Body, Method, Request, Response, StatusCode, Url};
 use serde::Deserialize;
 
 /// The longest answer there can be; BuildKit reads no more either.
-const ANSWER: u64 = 32 << 10;
+pub(super) const ANSWER: u64 = 32 << 10;
 
 /// The service.
 #[derive(Debug)]
 pub struct Service {
-    http: Http,
-    run: Run,
+    pub(super) http: Http,
+    pub(super) run: Run,
 }
 
 /// An entry that was found.
@@ -45,6 +45,11 @@ impl Service {
     /// Refs that may be read.
     pub fn readable(&self) -> impl Iterator<Item = &str> {
         self.run.readable()
+    }
+
+    /// The ref that is written: of several, the last, as BuildKit has it.
+    pub fn writable(&self) -> Option<&str> {
+        self.run.grants.iter().rfind(|grant| grant.write).map(|grant| grant.git_ref.as_str())
     }
 
     /// The entry with exactly this key, in any ref that may be read.
@@ -78,12 +83,8 @@ impl Service {
             matched_key: String,
         }
         let body = serde_json::json!({ "key": key, "restore_keys": [key], "version": VERSION });
-        let url = self.url("twirp/github.actions.results.api.v1.CacheService/GetCacheEntryDownloadURL")?;
-        let mut request = self.request(Method::POST, url);
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(Body::from(body.to_string()));
         // It only asks, whatever the method says.
-        let response = self.http.send_as(request, Repeat::Safe).await?;
+        let response = self.post(&v2("GetCacheEntryDownloadURL"), &body, Repeat::Safe).await?;
         if !response.status().is_success() {
             return self.refused(response).await;
         }
@@ -100,11 +101,9 @@ impl Service {
             #[serde(default)]
             archive_location: String,
         }
-        let mut url = self.url("_apis/artifactcache/cache")?;
+        let mut url = self.url(&v1("cache"))?;
         url.query_pairs_mut().append_pair("keys", key).append_pair("version", VERSION);
-        let mut request = self.request(Method::GET, url);
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json;api-version=6.0-preview.1"));
-        let response = self.http.send(request).await?;
+        let response = self.http.send(self.request(Method::GET, url)).await?;
         match response.status() {
             StatusCode::NO_CONTENT => return Ok(None),
             status if !status.is_success() => return self.refused(response).await,
@@ -140,18 +139,30 @@ impl Service {
         self.http.reader(response)
     }
 
-    fn url(&self, path: &str) -> Result<Url> {
+    /// Sends JSON.
+    pub(super) async fn post(&self, path: &str, body: &serde_json::Value, repeat: Repeat) -> Result<Response> {
+        let mut request = self.request(Method::POST, self.url(path)?);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Some(Body::from(body.to_string()));
+        self.http.send_as(request, repeat).await
+    }
+
+    pub(super) fn url(&self, path: &str) -> Result<Url> {
         let url = format!("{}/{path}", self.run.url.as_str().trim_end_matches('/'));
         Url::parse(&url).map_err(|_| Error::new(Kind::Internal, "GitHub's cache service has no such URL"))
     }
 
-    fn request(&self, method: Method, url: Url) -> Request {
+    pub(super) fn request(&self, method: Method, url: Url) -> Request {
         let mut request = self.http.request(method, url);
         request.headers_mut().insert(AUTHORIZATION, self.run.token.clone());
+        if !self.run.v2 {
+            let v1 = HeaderValue::from_static("application/json;api-version=6.0-preview.1");
+            request.headers_mut().insert(ACCEPT, v1);
+        }
         request
     }
 
-    async fn answer<T: serde::de::DeserializeOwned>(&self, response: Response) -> Result<T> {
+    pub(super) async fn answer<T: serde::de::DeserializeOwned>(&self, response: Response) -> Result<T> {
         let shown = http::shown(response.url());
         let bytes = self.http.bytes(response, ANSWER).await?;
         serde_json::from_slice(&bytes)
@@ -178,6 +189,16 @@ impl Service {
             _ => Err(error),
         }
     }
+}
+
+/// Where a call of v2 goes.
+pub(super) fn v2(call: &str) -> String {
+    format!("twirp/github.actions.results.api.v1.CacheService/{call}")
+}
+
+/// Where a call of v1 goes.
+pub(super) fn v1(call: &str) -> String {
+    format!("_apis/artifactcache/{call}")
 }
 
 /// The error for content that was not given.
