@@ -1,10 +1,11 @@
 //! Lists the blobs of a bucket. S3 gives a thousand keys a page, each page after the one before; but digests are spread
-//! evenly, so that the first page tells about how many there are, and the rest is cut into ranges of about a page each, which
-//! are asked for side by side. That takes hardly more requests than going through one by one.
+//! evenly, so that keys can be cut into ranges that are asked for side by side ([`super::ranges`] tells how). That takes hardly
+//! more requests than going through one by one.
 
 use super::classify::classify;
 use super::discard;
 use super::pages::{Guard, plain, time};
+use super::ranges::{From, IN_FLIGHT, Next, Owner, Range, Spread, position};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::model::finding::{Finding, Problem};
@@ -12,6 +13,7 @@ use crate::model::inventory::Leftover;
 use crate::model::text;
 use crate::model::units;
 use crate::progress::Progress;
+use crate::store::keyed::Layout;
 use crate::store::{BlobEntry, Listing};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
@@ -21,12 +23,6 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Pages asked for at a time.
-const IN_FLIGHT: usize = 32;
-/// Keys that a range is meant to have: few enough below a page's thousand that chance seldom makes them more.
-const SHARE: u128 = 900;
-/// Ranges that wait at most; beyond that the rest of a range is gone through page by page.
-const WAITING: usize = 1 << 14;
 /// Keys that are no blobs, of which each is told; of others their number.
 const STRAYS: usize = 20;
 /// Unfinished uploads that are asked how long they are.
@@ -41,7 +37,7 @@ pub async fn list(
 ) -> Result<Listing> {
     progress.check()?;
     let mut strays = Strays::default();
-    let mut waiting = VecDeque::from([Range::whole(settings)]);
+    let mut waiting = VecDeque::from([Range::whole(&settings.layout.blobs, Guard::new(settings))]);
     let mut running = JoinSet::new();
     loop {
         while running.len() < IN_FLIGHT
@@ -67,28 +63,6 @@ pub async fn list(
     Ok(Listing { leftovers, findings: strays.findings(), complete: true })
 }
 
-/// A part of the key space that is listed on its own.
-struct Range {
-    /// The last key that it has; `None` for whatever comes.
-    until: Option<String>,
-    /// Where to go on, if it is not the beginning.
-    from: From,
-    guard: Guard,
-}
-
-enum From {
-    Beginning,
-    After(String),
-    Mark(String),
-}
-
-/// What follows a page.
-struct Next {
-    mark: String,
-    /// Where the digests of the page begin and end, and how many they are, unless the page is all in disorder.
-    spread: Option<(u64, u64, usize)>,
-}
-
 /// A page, made sense of.
 struct Page {
     entries: Vec<BlobEntry>,
@@ -97,75 +71,39 @@ struct Page {
     next: Option<Next>,
 }
 
-impl Range {
-    fn whole(settings: &Settings) -> Self {
-        let guard = Guard::new(settings);
-        Self { until: None, from: From::Beginning, guard }
-    }
-
-    /// What is left of it after a page: nothing, or itself, or several parts of about a page each.
-    fn rest(self, next: Option<Next>, prefix: &str, waiting: usize) -> Vec<Self> {
-        let Some(next) = next else { return Vec::new() };
-        let end = self.until.as_deref().and_then(|key| position(key, prefix)).unwrap_or(u64::MAX);
-        let parts = match next.spread {
-            Some((first, last, count)) if waiting < WAITING && end > last && last > first => {
-                let expected = u128::from(end - last) * count as u128 / u128::from(last - first);
-                (expected / SHARE).min((WAITING - waiting) as u128) as u64
-            }
-            _ => 0,
-        };
-        let Some((_, last, _)) = next.spread.filter(|_| parts > 1) else {
-            return vec![Self { from: From::Mark(next.mark), ..self }];
-        };
-        // A key that digests come after, and no digest is.
-        let cut = |n: u64| {
-            let at = u128::from(last) + u128::from(end - last) * u128::from(n) / u128::from(parts);
-            format!("{prefix}sha256:{at:016x}")
-        };
-        let mut ranges = Vec::new();
-        let mut after = self.guard.last().to_owned();
-        for n in 1..=parts {
-            let until = if n == parts { self.until.clone() } else { Some(cut(n)) };
-            let next = until.clone().unwrap_or_default();
-            ranges.push(Self { until, guard: Guard::after(&after), from: From::After(after) });
-            after = next;
-        }
-        ranges
-    }
-}
-
-/// Where a digest stands among all: its first 64 bits.
-fn position(key: &str, prefix: &str) -> Option<u64> {
-    let hex = key.strip_prefix(prefix)?.strip_prefix("sha256:")?;
-    u64::from_str_radix(hex.get(..16)?, 16).ok()
-}
-
 async fn page(client: Client, settings: Settings, mut range: Range) -> Result<(Range, Page)> {
     let what = || format!("listing bucket {}", settings.bucket);
-    let request = client.list_objects_v2().bucket(&settings.bucket).prefix(&settings.layout.blobs);
+    let request = client.list_objects_v2().bucket(&settings.bucket).prefix(&range.prefix);
+    let request = request.set_max_keys(range.most.map(i32::from));
     let request = match &range.from {
         From::Beginning => request,
         From::After(key) => request.start_after(key),
         From::Mark(mark) => request.continuation_token(mark),
     };
     let answer = request.encoding_type(EncodingType::Url).send().await.map_err(|e| classify(&what(), e))?;
-    let page = read(&answer, &mut range, &settings).map_err(|e| e.context(what()))?;
+    let page = read(&answer, &mut range, &settings.layout).map_err(|e| e.context(what()))?;
     Ok((range, page))
 }
 
-fn read(answer: &ListObjectsV2Output, range: &mut Range, settings: &Settings) -> Result<Page> {
-    let layout = &settings.layout;
+fn read(answer: &ListObjectsV2Output, range: &mut Range, layout: &Layout) -> Result<Page> {
     let mut page =
         Page { entries: Vec::with_capacity(answer.contents().len()), strays: vec![], more_strays: 0, next: None };
     let mut ended = false;
-    let mut spread: Option<(u64, u64, usize)> = None;
+    let mut spread: Option<Spread> = None;
+    let mut ends_with_digest = false;
     for object in answer.contents() {
         let key = plain(object.key().unwrap_or_default(), answer.encoding_type());
         range.guard.key(&key, false)?;
-        if range.until.as_deref().is_some_and(|until| *key > *until) {
-            ended = true;
-            break;
+        match range.owner(&key)? {
+            Owner::This => {}
+            Owner::Other => continue,
+            Owner::After => {
+                ended = true;
+                break;
+            }
         }
+        let position = position(&key, &layout.blobs);
+        ends_with_digest = position.is_some();
         let Some(digest) = layout.digest_of(&key) else {
             match layout.is_known(&key) {
                 true => {}
@@ -178,14 +116,15 @@ fn read(answer: &ListObjectsV2Output, range: &mut Range, settings: &Settings) ->
         let size = size.ok_or_else(|| Error::corrupt(format!("blob {digest} has no length")))?;
         let modified = object.last_modified().and_then(time);
         page.entries.push(BlobEntry { digest, size, modified, document: None });
-        if let Some(at) = position(&key, &layout.blobs) {
-            spread = Some(spread.map_or((at, at, 1), |(first, _, count)| (first, at, count + 1)));
+        if let Some(last) = position {
+            let Spread { first, count, .. } = spread.unwrap_or(Spread { first: last, last, count: 0 });
+            spread = Some(Spread { first, last, count: count + 1 });
         }
     }
     if !ended {
         let mark = range.guard.next(answer.is_truncated(), answer.next_continuation_token().map(str::to_owned))?;
         // With keys after the last digest, or in no order, nothing follows from where digests are.
-        let fits = !range.guard.unordered && page.strays.is_empty();
+        let fits = !range.guard.unordered && page.strays.is_empty() && ends_with_digest;
         page.next = mark.map(|mark| Next { mark, spread: spread.filter(|_| fits) });
     }
     Ok(page)
@@ -281,45 +220,142 @@ async fn measure(client: &Client, settings: &Settings, key: &str, upload: &Multi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::digest::Digest;
+    use aws_sdk_s3::types::Object;
+    use std::collections::BTreeSet;
 
-    const PREFIX: &str = "blobs/";
-
-    fn key(at: u64) -> String {
-        format!("{PREFIX}sha256:{at:016x}{:048x}", 0)
+    /// What a server has, and was asked for.
+    struct Server {
+        keys: BTreeSet<String>,
+        requests: usize,
+        sent: usize,
+        /// Ranges that could be asked for at a time, at each request.
+        side_by_side: Vec<usize>,
     }
 
-    fn range(last: &str, until: Option<String>) -> Range {
-        Range { until, from: From::Beginning, guard: Guard::after(last) }
+    impl Server {
+        fn of(keys: impl IntoIterator<Item = String>) -> Self {
+            Self { keys: keys.into_iter().collect(), requests: 0, sent: 0, side_by_side: Vec::new() }
+        }
+
+        fn with_blobs(count: usize, beginning: &str) -> Self {
+            let blob = |n: usize| {
+                let hex = Digest::of(&n.to_le_bytes()).to_string();
+                format!("blobs/sha256:{beginning}{}", &hex["sha256:".len()..hex.len() - beginning.len()])
+            };
+            Self::of((0..count).map(blob))
+        }
+
+        fn page(&mut self, range: &Range) -> ListObjectsV2Output {
+            let after = match &range.from {
+                From::Beginning => "",
+                From::After(key) => key,
+                From::Mark(mark) => mark.strip_prefix("mark ").unwrap(),
+            };
+            let most = usize::from(range.most.unwrap_or(1000));
+            let rest = self
+                .keys
+                .range(after.to_owned()..)
+                .filter(|key| key.as_str() > after && key.starts_with(&range.prefix));
+            let found: Vec<&String> = rest.take(most + 1).collect();
+            let object = |key: &&String| Object::builder().key(*key).size(1).build();
+            let page = ListObjectsV2Output::builder()
+                .set_contents(Some(found.iter().take(most).map(object).collect()))
+                .is_truncated(found.len() > most);
+            let page = match found.get(most) {
+                Some(_) => page.next_continuation_token(format!("mark {}", found[most - 1])),
+                None => page,
+            };
+            self.requests += 1;
+            self.sent += found.len().min(most);
+            page.build()
+        }
+
+        /// Lists it, and finds that each key was told of once.
+        fn list(mut self) -> Self {
+            let layout = Layout::plain(&"type=s3".parse().unwrap());
+            let mut waiting = VecDeque::from([Range::whole(&layout.blobs, Guard::default())]);
+            let (mut told, mut strays) = (Vec::new(), 0);
+            while let Some(mut range) = waiting.pop_front() {
+                self.side_by_side.push(waiting.len() + 1);
+                let answer = self.page(&range);
+                let page = read(&answer, &mut range, &layout).unwrap();
+                told.extend(page.entries.iter().map(|entry| layout.blob(&entry.digest)));
+                strays += page.strays.len() + page.more_strays;
+                // Those that run are not waiting.
+                waiting.extend(range.rest(page.next, &layout.blobs, waiting.len().saturating_sub(IN_FLIGHT)));
+            }
+            told.sort();
+            let (blobs, others): (Vec<&String>, Vec<_>) =
+                self.keys.iter().partition(|key| layout.digest_of(key).is_some());
+            assert!(told.iter().eq(blobs), "{} blobs are told of, of {} keys", told.len(), self.keys.len());
+            assert_eq!(strays, others.len());
+            self
+        }
     }
 
     #[test]
-    fn a_rest_is_cut_into_parts_of_about_a_page_without_gaps() {
-        let page = 1 << 48;
-        // A thousand digests in 1/65536 of the space: 65,535,000 more.
-        let next = || Some(Next { mark: "m".to_owned(), spread: Some((0, page, 1000)) });
-        let parts = range(&key(page), None).rest(next(), PREFIX, 0);
-        assert_eq!(parts.len(), WAITING, "no more than can wait");
-        let last = |part: &Range| part.until.clone();
-        for pair in parts.windows(2) {
-            let From::After(after) = &pair[1].from else { panic!("a range begins after another") };
-            assert_eq!(last(&pair[0]).as_ref(), Some(after));
+    fn listing_side_by_side_takes_hardly_more_than_one_by_one() {
+        // What is sent twice is time lost where a server is slow.
+        let cases = [
+            (0, 1, 0),
+            (999, 1, 0),
+            (1500, 2, 0),
+            (4000, 6, 1100),
+            (12_000, 18, 2000),
+            (19_608, 36, 50),
+            (120_000, 150, 20_000),
+        ];
+        for (blobs, most, twice) in cases {
+            let server = Server::with_blobs(blobs, "").list();
+            assert!(server.requests <= most, "{blobs} blobs take {} requests", server.requests);
+            assert!(server.sent <= blobs + twice, "{blobs} blobs: {} are sent", server.sent);
         }
-        assert!(matches!(&parts[0].from, From::After(after) if *after == key(page)));
-        assert_eq!(last(&parts[WAITING - 1]), None);
-
-        let end = key(page * 10);
-        let parts = range(&key(page), Some(end.clone())).rest(next(), PREFIX, 0);
-        assert_eq!(parts.len(), 10, "9,000 more in shares of 900");
-        assert_eq!(last(&parts[9]), Some(end));
-        assert_eq!(range(&key(page), None).rest(next(), PREFIX, WAITING).len(), 1);
     }
 
     #[test]
-    fn what_tells_nothing_is_gone_through_page_by_page() {
-        for spread in [None, Some((5, 5, 1)), Some((0, u64::MAX - 1, 1000))] {
-            let rest = range("x", None).rest(Some(Next { mark: "m".to_owned(), spread }), PREFIX, 0);
-            assert!(matches!(&rest[..], [Range { from: From::Mark(mark), .. }] if mark == "m"));
+    fn much_is_listed_side_by_side_to_the_end() {
+        let server = Server::with_blobs(200_000, "").list();
+        let from = server.side_by_side.iter().position(|n| *n >= 16).unwrap();
+        let fewer = server.side_by_side[from..].iter().rposition(|n| *n >= 16).unwrap();
+        let ends = server.side_by_side.len() - from - fewer;
+        assert!(from <= 2 && ends <= 20, "{from} requests before there are 16 at a time, {ends} after");
+        assert!(server.requests <= 240, "{} requests", server.requests);
+    }
+
+    #[test]
+    fn whatever_is_between_and_beside_digests_is_found_once() {
+        let stems = ["", "sha256", "sha256:", "sha256:0", "sha256:9", "sha256:9~", "sha256:a", "sha256:f~", "sha512:1"];
+        let ends = [" ", ":", "A", "Z", "`", "g", "~", "\u{7f}", "é", "\u{10ffff}", "/", "9a"];
+        for (blobs, beginning) in
+            [(0, ""), (20_000, ""), (20_000, "9"), (20_000, "af"), (20_000, "f"), (3000, "00000000000000000")]
+        {
+            let mut server = Server::with_blobs(blobs, beginning);
+            for stem in stems {
+                server.keys.extend(ends.map(|end| format!("blobs/{stem}{end}")));
+            }
+            server.list();
         }
-        assert!(range("x", None).rest(None, PREFIX, 0).is_empty());
+        // More in a gap than a page has.
+        let mut server = Server::with_blobs(20_000, "");
+        server.keys.extend((0..2500).map(|n| format!("blobs/sha256:B{n:04}")));
+        server.keys.extend((0..2500).map(|n| format!("blobs/sha256:x{n:04}")));
+        server.list();
+    }
+
+    #[test]
+    fn blobs_in_disorder_are_found_once() {
+        // Half of them begin alike.
+        let mut server = Server::with_blobs(10_000, "");
+        server.keys.extend(Server::with_blobs(10_000, "37a").keys);
+        assert!(server.list().requests < 80);
+    }
+
+    #[test]
+    fn a_page_of_keys_that_were_not_asked_for_is_an_error() {
+        let layout = Layout::plain(&"type=s3".parse().unwrap());
+        let mut range = Range::whole("blobs/sha256:8", Guard::default());
+        let all = Server::with_blobs(100, "").page(&Range::whole("", Guard::default()));
+        assert_eq!(read(&all, &mut range, &layout).err().unwrap().kind(), Kind::Corrupt);
     }
 }

@@ -16,6 +16,7 @@ mod markers;
 mod own;
 mod pages;
 mod past;
+mod ranges;
 mod settings;
 mod siblings;
 mod transport;
