@@ -9,6 +9,7 @@ use crate::model::finding::{Finding, Problem};
 use crate::model::units;
 use crate::store::{Reference, References};
 use aws_sdk_s3::Client;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{BucketVersioningStatus, EncodingType, ObjectVersion};
 use std::collections::HashSet;
 
@@ -19,7 +20,13 @@ const A_NAME: usize = 20;
 pub async fn versions(client: &Client, settings: &Settings) -> Result<References> {
     let what = format!("listing older versions in bucket {}", settings.bucket);
     let versioning = client.get_bucket_versioning().bucket(&settings.bucket).send().await;
+    let is_off = versioning
+        .as_ref()
+        .err()
+        .and_then(SdkError::raw_response)
+        .is_some_and(|answer| answer.status().is_success() && answer.body().bytes().is_some_and(says_never));
     match versioning.map_err(|e| classify(&what, e)) {
+        _ if is_off => return Ok(References::default()),
         Ok(answer) if !is_kept(answer.status()) => return Ok(References::default()),
         Ok(_) => {}
         // Whether there are versions may be secret where they themselves are not, and some servers put it in other words.
@@ -74,6 +81,14 @@ fn is_kept(status: Option<&BucketVersioningStatus>) -> bool {
     matches!(status, Some(BucketVersioningStatus::Enabled | BucketVersioningStatus::Suspended))
 }
 
+/// Whether an answer about versioning, in other words than S3's, says that there never was any. It is worth a look: some servers
+/// take longer to list versions than for all else.
+fn says_never(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let is_whole = text.trim_start().starts_with('<') && text.trim_end().ends_with('>');
+    is_whole && text.contains("Versioning") && !text.contains("Status")
+}
+
 /// Without the right to see versions, or on a server that has none, there are none to choose from.
 fn tolerate(error: Error) -> Result<References> {
     match error.kind() {
@@ -123,5 +138,27 @@ impl Found {
         );
         let findings = (self.left_out > 0).then(|| Finding::new(Problem::Limited, None, message));
         References { items: self.items, findings: findings.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_answer_without_a_status_says_that_there_are_no_versions() {
+        let answer = |inner: &str| {
+            format!("<?xml version=\"1.0\"?>\n<GetBucketVersioningResponse>{inner}</GetBucketVersioningResponse>\n")
+        };
+        assert!(says_never(answer("").as_bytes()));
+        for other in [
+            answer("<Status>Enabled</Status>"),
+            answer("<Status>Suspended</Status>"),
+            String::new(),
+            "<html/>".to_owned(),
+        ] {
+            assert!(!says_never(other.as_bytes()), "{other}");
+        }
+        assert!(!says_never(b"<GetBucketVersioningResponse><Sta"));
     }
 }
