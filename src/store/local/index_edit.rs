@@ -27,9 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long after it was replaced the old file is looked at. A build writes it within a few milliseconds of opening it.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Edits that are prepared without the lock, before one is made under it, which makes builds wait for the disk.
-const OPTIMISTIC: u32 = 16;
-
 /// What `index.json` was when it was read.
 struct Seen {
     /// The open file; `None` where there is none.
@@ -99,21 +96,11 @@ impl Folder {
             let prepared = self.written(&edited, like)?;
             let lock = self.lock(until)?;
             let now = self.seen()?;
-            if now.is(&seen) {
-                if self.replace(&lock, &prepared, now.file.is_some())? {
-                    return self.done(lock, now, edited).map(|replaced| (told, Some(replaced)));
-                }
-            } else if attempt >= OPTIMISTIC
-                && let Ok(mut text) = self.text(&now)
-            {
-                // Builds come so thick that each is faster: prepare it while they have to wait.
-                let told = change(&mut text)?;
-                let Some(edited) = text.edited()? else { return Ok((told, None)) };
-                let prepared = self.written(&edited, now.file.as_ref().map(|(_, stat)| stat))?;
-                if self.replace(&lock, &prepared, now.file.is_some())? {
-                    return self.done(lock, now, edited).map(|replaced| (told, Some(replaced)));
-                }
+            if now.is(&seen) && self.replace(&lock, &prepared, now.file.is_some())? {
+                return self.done(lock, now, edited).map(|replaced| (told, Some(replaced)));
             }
+            // A build was faster. What it wrote is read and prepared for anew without the lock: while we wait for the disk no
+            // build may have to.
             drop(lock);
             self.pause(attempt, until)?;
         }
@@ -244,7 +231,10 @@ impl Folder {
         for attempt in 0.. {
             let (file, made) = match calls::create(&self.root, LOCK, self.file_mode()) {
                 // A build of another user must be able to open what we leave behind if we are killed.
-                Ok(file) => (Some(file), true),
+                Ok(file) => {
+                    self.adopt_file(&file).map_err(fault)?;
+                    (Some(file), true)
+                }
                 Err(Errno::EXIST) => (self.lock_of_others()?, false),
                 Err(errno) => return Err(fault(errno)),
             };
@@ -260,9 +250,6 @@ impl Folder {
                         };
                         // It may have been removed before it was locked.
                         if lock.is_ours().map_err(fault)? {
-                            if made {
-                                self.adopt_file(&lock.file).map_err(fault)?;
-                            }
                             return Ok(lock);
                         }
                     }

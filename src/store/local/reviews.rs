@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::JoinHandle;
 
 /// Reviews that may be going on; each keeps a file open and a thread waiting.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 type Review = JoinHandle<Result<()>>;
 

@@ -17,14 +17,14 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Builds at once.
 const BUILDS: usize = 4;
 
-/// Names that we write between two looks at all entries; every other one is taken away again.
-const ROUND: usize = 66;
+/// Edits between two looks at all entries, each of which takes a second more: what was replaced is looked at that much later.
+const ROUND: usize = 400;
 
-/// Microseconds between two exports of a build, at most.
-const THINKS: u64 = 30_000;
+/// Of so many names that we write one stays; the others go again.
+const STAYS: usize = 8;
 
 /// Names that a build writes in a round; then it writes them again.
-const NAMES: usize = 100;
+const NAMES: usize = 25;
 
 const SEED: u64 = 0x9e37_79b9;
 
@@ -40,8 +40,8 @@ struct Builds {
 }
 
 impl Builds {
-    /// Exports until told to stop; gives what each name leads to at last.
-    fn run(&self, folder: &Path, build: usize, seed: u64) -> Vec<(String, String)> {
+    /// Exports until told to stop, with at most so many microseconds between two; gives what each name leads to at last.
+    fn run(&self, folder: &Path, thinks: u64, build: usize, seed: u64) -> Vec<(String, String)> {
         let mut names: Vec<(String, String)> = Vec::new();
         let mut random = seed | 1;
         let mut next = move |below: u64| {
@@ -52,7 +52,7 @@ impl Builds {
         };
         let mut count = 0;
         while !self.over.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_micros(next(THINKS)));
+            std::thread::sleep(Duration::from_micros(next(thinks)));
             let entry =
                 (format!("build-{build}-{}", count % NAMES), Digest::of(&next(u64::MAX).to_le_bytes()).to_string());
             if !self.export(folder, &entry, next(300)) {
@@ -110,72 +110,78 @@ fn entries(layout: &Layout) -> Vec<(String, String)> {
     entries
 }
 
-/// How many edits: all of them in a soak.
-fn wanted() -> usize {
-    std::env::var("CACHEDECK_SOAK").map_or(600, |_| 20_000)
+fn is_soak() -> bool {
+    std::env::var("CACHEDECK_SOAK").is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_entry_is_lost_on_either_side_while_four_builds_write() {
+    let place = Place { name: "in memory", thinks: 30_000, layout: Layout::in_memory };
+    beside_builds(&place, if is_soak() { 20_000 } else { 600 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_entry_is_lost_on_a_disk_either() {
+    // An edit is prepared, and the disk waited for, between two exports: a little more time is there for that.
+    let place = Place { name: "in the temporary folder", thinks: 120_000, layout: || Layout::new(&[]) };
+    beside_builds(&place, if is_soak() { 20_000 } else { 100 });
+}
+
+/// Where edits are made.
+struct Place {
+    name: &'static str,
+    /// Microseconds between two exports of a build, at most.
+    thinks: u64,
+    layout: fn() -> Layout,
+}
+
+/// Makes exactly so many edits.
+fn beside_builds(place: &Place, wanted: usize) {
+    // How long the lock is held is told for the whole process.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    faults::take_held();
     let builds = Builds::default();
-    let document = Bytes::from_static(DOCUMENT);
-    let ours = Digest::of(DOCUMENT).to_string();
     let (mut edits, mut retried, mut round) = (0, 0, 0);
-    while edits < wanted() {
+    while edits < wanted {
         round += 1;
-        let layout = Layout::in_memory();
-        let store = layout.store();
+        let layout = (place.layout)();
+        let mut ours = Ours { wanted: ROUND.min(wanted - edits), edits: 0, retried: 0, left: Vec::new() };
         builds.over.store(false, Ordering::Relaxed);
         let written = std::thread::scope(|scope| {
             let builds = &builds;
             let run_one = |build| {
                 let (folder, seed) = (layout.root.path().to_owned(), (round * BUILDS + build + 1) as u64 * SEED);
-                scope.spawn(move || builds.run(&folder, build, seed))
+                scope.spawn(move || builds.run(&folder, place.thinks, build, seed))
             };
             let running: Vec<_> = (0..BUILDS).map(run_one).collect();
             let edited = tokio::task::block_in_place(|| {
-                tokio::runtime::Handle::current().block_on(async {
-                    let hold = store.hold(&run()).await?;
-                    // Each name comes; every other one goes again.
-                    for n in 0..ROUND {
-                        let name = format!("pin-{n}");
-                        let pin = loop {
-                            match store.publish(&name, &document, &[], Expected::Absent).await {
-                                Err(error) if error.kind() == Kind::Busy => retried += 1,
-                                pin => break pin?,
-                            }
-                        };
-                        edits += 1;
-                        if n % 2 == 0 {
-                            store.remove(&[pin]).await.remove(0)?;
-                            edits += 1;
-                        }
-                    }
-                    builds.over.store(true, Ordering::Relaxed);
-                    store.release(hold).await
-                })
+                tokio::runtime::Handle::current().block_on(ours.edit(layout.store(), &builds.over))
             });
             builds.over.store(true, Ordering::Relaxed);
             edited.unwrap();
             running.into_iter().flat_map(|build| build.join().unwrap()).collect::<Vec<_>>()
         });
-        let pins = (0..ROUND).filter(|n| n % 2 == 1).map(|n| (format!("pin-{n}"), ours.clone()));
-        let mut expected: Vec<_> = pins.chain(written).chain([("latest".to_owned(), ours.clone())]).collect();
+        edits += ours.edits;
+        retried += ours.retried;
+        let latest = ("latest".to_owned(), Digest::of(DOCUMENT).to_string());
+        let mut expected: Vec<_> = ours.left.into_iter().chain(written).chain([latest]).collect();
         expected.sort();
         let is = entries(&layout);
         let lost: Vec<_> = expected.iter().filter(|entry| !is.contains(entry)).collect();
         assert!(lost.is_empty(), "round {round}: lost {lost:?}");
         assert_eq!(is, expected, "round {round}");
     }
+    assert_eq!(edits, wanted);
     let mut held = faults::take_held();
     held.sort();
     let at = |share: usize| held[(held.len() - 1) * share / 1000];
     let [by_builds, by_us] = builds.refused.map(AtomicUsize::into_inner);
     println!(
-        "{} edits beside {} exports of {BUILDS} builds, seeds from {SEED:#x} on: none lost; of the exports {by_us} more found \
-         our lock, and {by_builds} another build's; we held the lock {} times, {:?} in the middle, {:?} at 99 %, {:?} at most; \
-         {retried} edits gave up and were retried",
-        edits,
+        "{edits} edits {} beside {} exports of {BUILDS} builds, seeds from {SEED:#x} on: none lost; of the exports {by_us} \
+         more found our lock, and {by_builds} another build's; we held the lock {} times, {:?} in the middle, {:?} at 99 %, \
+         {:?} at most; {retried} edits gave up and were retried",
+        place.name,
         builds.exports.into_inner(),
         held.len(),
         at(500),
@@ -183,6 +189,48 @@ async fn no_entry_is_lost_on_either_side_while_four_builds_write() {
         at(1000),
     );
     // A machine that does much else at a time may stop us while we have the lock; half of the time it must not.
-    let bar = if std::env::var("CACHEDECK_SOAK").is_ok() { at(990) } else { at(500) };
+    let bar = if is_soak() { at(990) } else { at(500) };
     assert!(bar < Duration::from_millis(5), "the lock was held {bar:?}");
+}
+
+/// What we do beside the builds.
+struct Ours {
+    wanted: usize,
+    edits: usize,
+    /// Edits that found no gap between the builds for all their patience.
+    retried: usize,
+    /// Names that should be there in the end, with what they lead to.
+    left: Vec<(String, String)>,
+}
+
+impl Ours {
+    /// Names come, and most of them go again, until enough edits are made; then the builds are told to stop.
+    async fn edit(&mut self, store: Arc<dyn Store>, over: &AtomicBool) -> Result<()> {
+        let (document, digest) = (Bytes::from_static(DOCUMENT), Digest::of(DOCUMENT).to_string());
+        let hold = store.hold(&run()).await?;
+        for n in 0.. {
+            let name = format!("pin-{n}");
+            let pin = loop {
+                match store.publish(&name, &document, &[], Expected::Absent).await {
+                    Err(error) if error.kind() == Kind::Busy => self.retried += 1,
+                    pin => break pin?,
+                }
+            };
+            self.edits += 1;
+            if n % STAYS == STAYS - 1 || self.edits == self.wanted {
+                self.left.push((name, digest.clone()));
+            } else {
+                while let Err(error) = store.remove(std::slice::from_ref(&pin)).await.remove(0) {
+                    assert_eq!(error.kind(), Kind::Busy, "{error}");
+                    self.retried += 1;
+                }
+                self.edits += 1;
+            }
+            if self.edits == self.wanted {
+                break;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        store.release(hold).await
+    }
 }
