@@ -2,7 +2,8 @@
 
 use crate::oracle::Told;
 use cachedeck::error::Result;
-use cachedeck::model::inventory::Inventory;
+use cachedeck::model::digest::Digest;
+use cachedeck::model::inventory::{CacheIndex, Inventory};
 use cachedeck::model::location::Location;
 use cachedeck::model::pin::Pin;
 use cachedeck::model::plan::{Plan, RunId};
@@ -47,6 +48,20 @@ fn id(n: u32) -> RunId {
 
 impl Work {
     pub const ALL: [Work; 5] = [Work::PruneExclusive, Work::Prune, Work::Undo, Work::Pin, Work::Repair];
+
+    /// What the program is given to do it.
+    pub fn command(self, folder: &Path) -> Vec<String> {
+        let words = match self {
+            Work::PruneExclusive => "prune --exclusive --apply --yes",
+            Work::Prune => "prune --grace 0s --settle 6h --apply --yes",
+            Work::Undo => "undo --yes",
+            Work::Repair => "repair --apply --yes",
+            Work::Pin => "pin --name kept --digest",
+        };
+        let words = words.split(' ').map(str::to_owned);
+        let version = (self == Work::Pin).then(|| version_to_pin(folder).to_string());
+        words.chain(version).chain([folder.to_str().unwrap().to_owned()]).collect()
+    }
 
     /// Makes the cache one on which there is something to do.
     pub fn prepare(self, folder: &Path) {
@@ -146,7 +161,7 @@ impl Place {
     }
 
     async fn pin(&self, inventory: &Inventory, sight: &Sight<'_>) -> Result<()> {
-        let index = inventory.indexes.iter().filter(|index| index.is_sound()).min_by_key(|index| index.digest).unwrap();
+        let index = to_pin(inventory);
         let (name, made) = ("kept".to_owned(), Timestamp::now());
         let pin = Pin { name, digest: index.digest, made, until: None, reason: None };
         let plan = pin::plan(&self.store, sight, index, &pin).await?;
@@ -161,6 +176,16 @@ impl Place {
         assert!(applied.run.failures.is_empty() && applied.stopped.is_none(), "{applied:?}");
         Ok(())
     }
+}
+
+fn to_pin(inventory: &Inventory) -> &CacheIndex {
+    inventory.indexes.iter().filter(|index| index.is_sound()).min_by_key(|index| index.digest).unwrap()
+}
+
+fn version_to_pin(folder: &Path) -> Digest {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let inventory = runtime.block_on(async { load::load(&Place::open(folder).store, &Progress::new()).await.unwrap() });
+    to_pin(&inventory).digest
 }
 
 /// A layer that only one of a cache's layers stands on, by the hexadecimal digits of its digest.
@@ -187,5 +212,5 @@ fn blob(folder: &Path, hex: &str) -> std::path::PathBuf {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    cachedeck::model::digest::Digest::of(bytes).hex()
+    Digest::of(bytes).hex()
 }
