@@ -331,6 +331,29 @@ impl Plan {
         })
     }
 
+    /// The same, but for the blobs it hides.
+    pub fn without_targets(&self) -> Self {
+        let steps = self.steps.iter().filter(|step| !matches!(step, Step::Hide(_))).cloned().collect();
+        // Not cloned whole: what is left out may be millions of steps.
+        Self {
+            schema: self.schema.clone(),
+            id: self.id.clone(),
+            purpose: self.purpose,
+            made: self.made,
+            location: self.location.clone(),
+            identity: self.identity.clone(),
+            fingerprint: self.fingerprint,
+            policy: self.policy.clone(),
+            promise: self.promise.clone(),
+            rows: self.rows.clone(),
+            steps,
+            before: self.before,
+            frees: self.frees,
+            refused: self.refused.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
     /// Rows that go.
     pub fn removed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.fate == Fate::Remove)

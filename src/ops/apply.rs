@@ -95,13 +95,13 @@ async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Re
     let mut run = Run::begin(plan, (site.clock)());
     run.documents = documents(store, plan, references.iter().flat_map(|r| &r.items)).await?;
     site.journal.begin(plan, &run).await?;
-    let mut work = Work { site, plan, run, stopped: None };
+    let mut work = Work { site, plan, run, stopped: None, hidden: Some(Vec::new()) };
     work.write(from).await;
     work.lead().await;
     work.unname(references.iter().flat_map(|r| &r.items)).await;
     let hid = work.hide(references.as_ref()).await;
     work.discard().await;
-    let Work { mut run, stopped, .. } = work;
+    let Work { mut run, stopped, hidden, .. } = work;
     let (mut incomplete, mut problems) = (Vec::new(), Vec::new());
     if hid {
         run.phase = Phase::Hidden((site.clock)());
@@ -110,11 +110,11 @@ async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Re
         let urge = if site.progress.is_cancelled() { Urge::Never } else { Urge::WhenDue };
         let anew = crate::progress::Progress::new();
         let progress = if site.progress.is_cancelled() { &anew } else { site.progress };
-        let settled = settle::lead_on(&Site { progress, ..*site }, &mut run, urge, Some(plan)).await?;
+        let settled = settle::lead_on(&Site { progress, ..*site }, &mut run, urge, Some(plan), hidden).await?;
         (incomplete, problems) = (settled.incomplete, settled.problems);
     } else {
         run.phase = Phase::Done((site.clock)());
-        site.journal.close(&run).await?;
+        site.journal.close(&run, Some(plan)).await?;
     }
     Ok(Applied { run, earlier, incomplete, stopped, problems })
 }
@@ -155,6 +155,8 @@ struct Work<'a> {
     plan: &'a Plan,
     run: Run,
     stopped: Option<String>,
+    /// What it hid; `None` where only the place knows.
+    hidden: Option<Vec<Target>>,
 }
 
 impl Work<'_> {
@@ -294,11 +296,17 @@ impl Work<'_> {
             any = true;
             let grace = self.plan.promise.grace;
             let hidden = self.site.store.hide(&self.run.id, batch, grace, self.site.progress).await;
+            // What failed may have left something behind.
+            if hidden.iter().any(Result::is_err) {
+                self.hidden = None;
+            }
+            let linked = self.site.store.linked(batch);
             for (target, hidden) in batch.iter().zip(hidden) {
                 match hidden {
                     Ok(()) => {
                         self.run.hidden += 1;
-                        self.run.hidden_bytes += target.bytes;
+                        self.run.hidden_bytes += if linked.contains(&target.digest) { 0 } else { target.bytes };
+                        self.hidden.iter_mut().for_each(|all| all.push(*target));
                     }
                     // Somebody else took it away: that is what was wanted.
                     Err(error) if error.kind() == Kind::NotFound => {}

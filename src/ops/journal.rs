@@ -44,12 +44,13 @@ impl Journal {
             Error::new(Kind::Internal, format!("a note can't be written as JSON: {key}")).with_source(e)
         })?);
         if self.at_place() {
-            self.store.note(key, bytes.clone()).await?;
-            // A copy, so that `log` can tell of all places.
-            if key.ends_with(STATE) {
-                self.state.note(self.place, key, bytes).await;
-            }
-            return Ok(());
+            // A copy, so that `log` can tell of all places: both wait for their disk at once.
+            let copy = async {
+                if key.ends_with(STATE) {
+                    self.state.note(self.place, key, bytes.clone()).await;
+                }
+            };
+            return futures::join!(self.store.note(key, bytes.clone()), copy).0;
         }
         if self.state.note(self.place, key, bytes).await {
             return Ok(());
@@ -110,13 +111,12 @@ impl Journal {
         self.write(&key(&run.id, STATE), run).await
     }
 
-    /// Writes down that nothing of a run is hidden any more. What it hid need not be known any more then, and the oldest runs
-    /// are forgotten.
-    pub async fn close(&self, run: &Run) -> Result<()> {
+    /// Writes down that nothing of a run is hidden any more. What it hid, of its `plan` the most by far, need not be known any
+    /// more then, and the oldest runs are forgotten.
+    pub async fn close(&self, run: &Run, plan: Option<&Plan>) -> Result<()> {
         self.update(run).await?;
-        if let Some(mut plan) = self.plan(&run.id).await? {
-            plan.steps.retain(|step| !matches!(step, crate::model::plan::Step::Hide(_)));
-            self.write(&key(&run.id, PLAN), &plan).await?;
+        if let Some(plan) = plan.filter(|plan| plan.targets().next().is_some()) {
+            self.write(&key(&run.id, PLAN), &plan.without_targets()).await?;
         }
         let mut closed = self.runs().await?;
         closed.retain(|run| !run.is_open());

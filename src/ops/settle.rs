@@ -74,23 +74,29 @@ pub async fn open_runs(site: &Site<'_>, urge: Urge) -> Result<Settled> {
     let mut settled = Settled::default();
     for mut open in site.journal.runs().await?.into_iter().filter(Run::is_open) {
         let plan = site.journal.plan(&open.id).await?;
-        settled.add(lead_on(site, &mut open, urge, plan.as_ref()).await?);
+        settled.add(lead_on(site, &mut open, urge, plan.as_ref(), None).await?);
     }
     Ok(settled)
 }
 
-/// Leads one run on. The caller holds the place.
-pub async fn lead_on(site: &Site<'_>, run: &mut Run, urge: Urge, plan: Option<&Plan>) -> Result<Settled> {
+/// Leads one run on. The caller holds the place. `known` is what it hid, from who has just hidden that; without it the place is
+/// asked.
+pub async fn lead_on(
+    site: &Site<'_>,
+    run: &mut Run,
+    urge: Urge,
+    plan: Option<&Plan>,
+    known: Option<Vec<Target>>,
+) -> Result<Settled> {
     let mut settled = Settled { runs: vec![run.id.clone()], ..Settled::default() };
-    let targets: Vec<Target> = plan.iter().flat_map(|plan| plan.targets()).copied().collect();
     let now = (site.clock)();
     if run.phase == Phase::Applying {
         // It broke off: nobody knows when it hid what, so it settles from now.
         run.phase = Phase::Hidden(now);
     }
-    let mut hidden = match site.store.capabilities().hide {
-        true => site.store.hidden(&run.id, &targets).await?,
-        false => Vec::new(),
+    let mut hidden = match known {
+        Some(hidden) => hidden,
+        None => hidden_by(site.store, &run.id, plan).await?,
     };
     if !hidden.is_empty() {
         let (seen, problems) = bring_back(site, run, &mut hidden, &mut settled).await?;
@@ -109,19 +115,29 @@ pub async fn lead_on(site: &Site<'_>, run: &mut Run, urge: Urge, plan: Option<&P
         }
     }
     settled.waiting = hidden.len() as u64;
-    settled.waiting_bytes = hidden.iter().map(|t| t.bytes).sum();
+    let linked = site.store.linked(&hidden);
+    settled.waiting_bytes = hidden.iter().filter(|target| !linked.contains(&target.digest)).map(|t| t.bytes).sum();
     (run.hidden, run.hidden_bytes) = (settled.waiting, settled.waiting_bytes);
     run.restored += settled.restored;
     run.freed += settled.freed;
     run.freed_bytes += settled.freed_bytes;
     if hidden.is_empty() {
         run.phase = Phase::Done(now);
-        site.journal.close(run).await?;
+        site.journal.close(run, plan).await?;
     } else {
         settled.due = run.due();
         site.journal.update(run).await?;
     }
     Ok(settled)
+}
+
+/// What a run hid, as the place has it.
+async fn hidden_by(store: &Arc<dyn Store>, id: &RunId, plan: Option<&Plan>) -> Result<Vec<Target>> {
+    if !store.capabilities().hide {
+        return Ok(Vec::new());
+    }
+    let targets: Vec<Target> = plan.iter().flat_map(|plan| plan.targets()).copied().collect();
+    store.hidden(id, &targets).await
 }
 
 /// Brings back what versions need that are there now, until none needs more. What is still hidden stays in `hidden`.
@@ -170,12 +186,13 @@ fn missing(seen: &Inventory) -> HashSet<Digest> {
 
 async fn free(site: &Site<'_>, run: &Run, hidden: &mut Vec<Target>, settled: &mut Settled) {
     let mut left = Vec::new();
+    let linked = site.store.linked(hidden);
     let freed = site.store.purge(&run.id, hidden, site.progress).await;
     for (target, freed) in hidden.iter().zip(freed) {
         match freed {
             Ok(()) => {
                 settled.freed += 1;
-                settled.freed_bytes += target.bytes;
+                settled.freed_bytes += if linked.contains(&target.digest) { 0 } else { target.bytes };
             }
             Err(error) => {
                 settled.problems.push(format!("blob {} could not be freed: {error}", target.digest));
@@ -203,7 +220,7 @@ pub async fn empty(site: &Site<'_>, only: Option<&RunId>) -> Result<Settled> {
         for mut open in site.journal.runs().await?.into_iter().filter(Run::is_open) {
             if only.is_none_or(|only| *only == open.id) {
                 let plan = site.journal.plan(&open.id).await?;
-                settled.add(lead_on(site, &mut open, Urge::Now, plan.as_ref()).await?);
+                settled.add(lead_on(site, &mut open, Urge::Now, plan.as_ref(), None).await?);
             }
         }
         Ok(settled)
@@ -247,10 +264,7 @@ async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {
         return Err(Error::new(Kind::Stale, format!("run {id} was undone before")));
     }
     let targets: Vec<Target> = plan.targets().copied().collect();
-    let hidden = match site.store.capabilities().hide {
-        true => site.store.hidden(id, &targets).await?,
-        false => Vec::new(),
-    };
+    let hidden = hidden_by(site.store, id, Some(&plan)).await?;
     let names = plan.steps.iter().any(crate::model::run::is_about_names);
     if run.freed > 0 && hidden.is_empty() {
         let what = format!("run {id} cannot be undone: what it removed is freed");
@@ -282,7 +296,7 @@ async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {
     if undone.failures.is_empty() {
         (run.hidden, run.hidden_bytes) = (0, 0);
         run.phase = Phase::Undone((site.clock)());
-        site.journal.close(&run).await?;
+        site.journal.close(&run, Some(&plan)).await?;
     }
     undone.run = run;
     Ok(undone)

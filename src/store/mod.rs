@@ -428,6 +428,13 @@ pub trait Store: Send + Sync {
         Err(self.unsupported("hiding"))
     }
 
+    /// Those of `targets` whose bytes stay taken once they are freed, as far as is known from having listed or hidden them: the
+    /// same file has names elsewhere.
+    fn linked(&self, targets: &[Target]) -> HashSet<Digest> {
+        let _ = targets;
+        HashSet::new()
+    }
+
     /// Brings back what `run` hid; one that was written again meanwhile is left as it is, and its hidden copy is freed. One
     /// that is neither hidden nor there is [`Kind::NotFound`]. Results are in the order of `targets`.
     async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {

@@ -306,6 +306,10 @@ impl Store for Remembered {
         self.store.hidden(run, targets).await
     }
 
+    fn linked(&self, targets: &[Target]) -> HashSet<Digest> {
+        self.store.linked(targets)
+    }
+
     async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
         self.store.restore(run, targets, progress).await
     }

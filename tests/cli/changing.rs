@@ -204,6 +204,36 @@ fn exclusive_frees_at_once() {
 }
 
 #[test]
+fn what_has_other_names_outside_frees_nothing() {
+    let place = local();
+    let (blobs, other) = (place.path("local-history/blobs/sha256"), place.path("other"));
+    std::fs::create_dir(&other).unwrap();
+    let prune = ["prune", "local-history", "--exclusive", "--json"];
+    let before = place.run(&prune).json();
+    // All but one, as `cp -al` would do.
+    let target = |plan: &Value| plan["steps"][7].clone();
+    let alone = target(&before);
+    let hex = alone["digest"].as_str().unwrap()[7..].to_owned();
+    for entry in std::fs::read_dir(&blobs).unwrap().map(Result::unwrap) {
+        if entry.file_name() != *hex {
+            std::fs::hard_link(entry.path(), other.join(entry.file_name())).unwrap();
+        }
+    }
+    let plan = place.run(&prune).json();
+    assert_eq!(plan["steps"], before["steps"], "all of it goes nevertheless");
+    assert_eq!(plan["frees_bytes"], alone["size_bytes"]);
+    let rows = plan["rows"].as_array().unwrap().iter().filter_map(|row| row["frees_bytes"].as_u64());
+    assert_eq!(Some(rows.sum()), alone["size_bytes"].as_u64());
+    assert!(plan["warnings"].to_string().contains("24 blobs"), "{}", plan["warnings"]);
+    let hide = ["prune", "local-history", "--grace", "0s", "--apply", "--yes", "--json"];
+    let hidden = place.run(&hide).json();
+    assert_eq!((&hidden["hidden"], &hidden["hidden_bytes"]), (&25.into(), &alone["size_bytes"]));
+    assert_eq!(place.run(&["trash", "empty", "local-history", "--yes"]).code, 0);
+    let run = place.run(&["log", "--json", "local-history"]).json()["items"][0].clone();
+    assert_eq!((&run["freed"], &run["freed_bytes"]), (&25.into(), &alone["size_bytes"]));
+}
+
+#[test]
 fn a_pin_keeps_a_version_and_goes_when_it_is_told_to() {
     let place = local();
     let pin = ["pin", "local-history", "--digest", "d9d014", "--name", "v1", "--until", "90d", "--reason", "shipped"];

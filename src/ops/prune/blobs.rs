@@ -12,12 +12,22 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct Lot {
     pub(super) count: u64,
     pub(super) bytes: u64,
+    /// What of them is freed.
+    pub(super) frees: u64,
 }
 
 impl Lot {
     pub(super) fn add(&mut self, bytes: u64) {
         self.count += 1;
         self.bytes = self.bytes.saturating_add(bytes);
+        self.frees = self.frees.saturating_add(bytes);
+    }
+
+    /// Adds one whose bytes may stay taken.
+    fn add_target(&mut self, target: &Target, frees: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(target.bytes);
+        self.frees = self.frees.saturating_add(frees);
     }
 }
 
@@ -26,6 +36,8 @@ impl Lot {
 pub(super) struct Lots {
     /// Those that go.
     pub(super) targets: Vec<Target>,
+    /// Bytes that they free.
+    pub(super) frees: u64,
     /// Bytes that go with each version alone.
     pub(super) of_version: HashMap<Digest, u64>,
     /// Those that several versions share which all go.
@@ -59,14 +71,17 @@ pub(super) fn candidates(inventory: &Inventory, chosen: &[Verdict<'_>], sweep: b
     inventory.blobs.iter().filter(goes).filter_map(target).collect()
 }
 
+/// What a place says of blobs that could go.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Those that are too young to go.
+    pub(super) young: HashSet<Digest>,
+    /// Those whose bytes stay taken when they go.
+    pub(super) linked: HashSet<Digest>,
+}
+
 /// What becomes of all blobs. `hides` is whether the place can hide any.
-pub(super) fn lots(
-    inventory: &Inventory,
-    chosen: &[Verdict<'_>],
-    young: &HashSet<Digest>,
-    sweep: bool,
-    hides: bool,
-) -> Lots {
+pub(super) fn lots(inventory: &Inventory, chosen: &[Verdict<'_>], told: &Told, sweep: bool, hides: bool) -> Lots {
     let mut lots = Lots::default();
     if !hides {
         let own = chosen.iter().filter(|v| v.goes).map(|v| (v.index.digest, v.index.exclusive_bytes));
@@ -89,15 +104,17 @@ pub(super) fn lots(
         if !may_go(blob, sweep) {
             continue;
         }
-        if young.contains(&blob.digest) {
+        if told.young.contains(&blob.digest) {
             lots.young.add(target.bytes);
             continue;
         }
+        let frees = if told.linked.contains(&blob.digest) { 0 } else { target.bytes };
         match owners.get(&blob.digest) {
-            Some(Some(version)) => *lots.of_version.entry(*version).or_default() += target.bytes,
-            Some(None) => lots.shared.add(target.bytes),
-            None => lots.orphans.add(target.bytes),
+            Some(Some(version)) => *lots.of_version.entry(*version).or_default() += frees,
+            Some(None) => lots.shared.add_target(&target, frees),
+            None => lots.orphans.add_target(&target, frees),
         }
+        lots.frees = lots.frees.saturating_add(frees);
         lots.targets.push(target);
     }
     lots

@@ -115,8 +115,9 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
         true => HashSet::new(),
         false => store.written_since(&candidates, since).await?,
     };
+    let told = blobs::Told { young, linked: store.linked(&candidates) };
     // A version that a build may be about to name is kept whole, so it is judged again with that known.
-    let young_versions = |verdict: &&choose::Verdict<'_>| verdict.goes && young.contains(&verdict.index.digest);
+    let young_versions = |verdict: &&choose::Verdict<'_>| verdict.goes && told.young.contains(&verdict.index.digest);
     let young_versions: BTreeSet<Digest> = chosen.iter().filter(young_versions).map(|v| v.index.digest).collect();
     let chosen = choose::spare(chosen, &young_versions, &promise);
     let mut plan = Plan {
@@ -136,7 +137,7 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
         refused: Vec::new(),
         warnings: Vec::new(),
     };
-    let lots = blobs::lots(inventory, &chosen, &young, wish.sweep, claims.hide);
+    let lots = blobs::lots(inventory, &chosen, &told, wish.sweep, claims.hide);
     plan.rows = rows(inventory, &chosen, &lots, &plan.promise, since, wish.sweep && claims.discard);
     plan.steps.extend(expired_names(sight, &references, &chosen));
     plan.steps.extend(unname(&references, &chosen));
@@ -144,7 +145,9 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
     // Whoever reads meanwhile meets a whole version or none: manifests first.
     let mut targets = lots.targets;
     targets.sort_by_key(|target| (!versions.contains(&target.digest), target.digest));
-    plan.frees = targets.iter().map(|t| t.bytes).sum();
+    plan.frees = lots.frees;
+    let linked = targets.iter().filter(|target| told.linked.contains(&target.digest));
+    let (linked, linked_bytes) = linked.fold((0, 0), |(n, bytes), target| (n + 1, bytes + target.bytes));
     plan.steps.extend(targets.into_iter().map(Step::Hide));
     if !claims.hide {
         plan.frees = chosen.iter().filter(|v| v.goes).map(|v| v.index.exclusive_bytes).sum();
@@ -158,6 +161,12 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
     }
     plan.refused = guard(inventory, &chosen, &plan, wish);
     plan.warnings = warn(inventory, &chosen, &plan, wish.policy.max_size);
+    if linked > 0 {
+        let (blobs, size) = (count(linked, "blob"), crate::model::units::Bytes(linked_bytes));
+        plan.warnings.push(format!(
+            "{blobs} ({size}) have other names outside the cache (hard links): their space is not freed by removing them here"
+        ));
+    }
     Ok(plan)
 }
 
@@ -293,7 +302,7 @@ fn rows(
         reason,
         count: lot.count,
         bytes: lot.bytes,
-        frees: if fate == Fate::Remove { lot.bytes } else { 0 },
+        frees: if fate == Fate::Remove { lot.frees } else { 0 },
         time: None,
         group: None,
     };

@@ -191,8 +191,8 @@ fn shared_blobs_are_told_apart() {
     let verdicts =
         choose::choose(&sight, &Policy { remove: vec!["main".into()], keep_none: true, ..Policy::default() });
     let verdicts = verdicts.unwrap();
-    let lots = blobs::lots(&inventory, &verdicts, &HashSet::new(), true, true);
-    assert_eq!(lots.shared, blobs::Lot { count: 1, bytes: 100 }, "blob 11, which three of them use");
+    let lots = blobs::lots(&inventory, &verdicts, &blobs::Told::default(), true, true);
+    assert_eq!(lots.shared, blobs::Lot { count: 1, bytes: 100, frees: 100 }, "blob 11, which three of them use");
     assert_eq!(lots.of_version[&digest(1)], 101);
     assert_eq!(lots.targets.iter().map(|t| t.bytes).sum::<u64>(), 605);
 }

@@ -14,8 +14,15 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const TRASH: &str = "trash";
+
+/// Blobs that are worth a thread of their own.
+const SHARE: usize = 1024;
+
+/// Threads that move or free blobs: the file system lets few do so in one folder at a time.
+const THREADS: usize = 4;
 
 /// The folders that blobs move between.
 struct Attic {
@@ -61,7 +68,7 @@ impl Folder {
             progress.add(1, target.bytes);
             Ok(())
         };
-        let results: Vec<Result<()>> = targets.iter().map(hide).collect();
+        let results = each(targets, hide);
         if results.iter().all(Result::is_err) {
             self.tidy(run, attic);
             return results;
@@ -81,7 +88,10 @@ impl Folder {
                 continue;
             }
             match calls::stat(&trash, &name) {
-                Ok(stat) => hidden.push(Target { digest, bytes: stat.st_size as u64, modified: modified(&stat) }),
+                Ok(stat) => {
+                    self.links.look(&digest, &stat);
+                    hidden.push(Target { digest, bytes: stat.st_size as u64, modified: modified(&stat) });
+                }
                 Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.changing("looking at a hidden blob in", super::area::AREA, errno)),
             }
@@ -164,7 +174,7 @@ impl Folder {
             }
             Ok(())
         };
-        let results: Vec<Result<()>> = targets.iter().map(purge).collect();
+        let results = each(targets, purge);
         let durable = calls::sync(&attic.trash);
         let results = self.unless_lost(durable, "freeing blobs in", results);
         self.tidy(run, attic);
@@ -266,6 +276,40 @@ pub(super) fn remove_if_empty(area: &OwnedFd, run: &str) {
         let _ = calls::remove_folder(&folder, TRASH);
         let _ = calls::remove_folder(area, run);
     }
+}
+
+/// Does the same to all of them, on several threads where they are many. Results are in their order.
+fn each(targets: &[Target], work: impl Fn(&Target) -> Result<()> + Sync) -> Vec<Result<()>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(THREADS).min(targets.len() / SHARE);
+    if threads < 2 {
+        return targets.iter().map(work).collect();
+    }
+    let (next, shares) = (AtomicUsize::new(0), targets.chunks(SHARE / 8).collect::<Vec<_>>());
+    // Small shares, so that all of them end at about the same time.
+    let run = || {
+        let mut done = Vec::new();
+        while let Some((at, share)) = {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            shares.get(at).map(|share| (at, share))
+        } {
+            done.push((at, share.iter().map(&work).collect::<Vec<_>>()));
+        }
+        done
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let mut done = run();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().flat_map(|(_, results)| results).collect()
 }
 
 /// What keeps all of them from being done, said for each.

@@ -13,6 +13,7 @@ mod faults;
 mod index_edit;
 mod index_json;
 mod leftovers;
+mod links;
 mod make;
 mod notes;
 mod reviews;
@@ -81,6 +82,7 @@ struct Folder {
     root: OwnedFd,
     /// `blobs/sha256`, once there is one.
     blobs: OnceLock<OwnedFd>,
+    links: links::Links,
 }
 
 impl Folder {
@@ -97,7 +99,7 @@ impl Folder {
             }
             other => failed(format!("opening folder {shown}"), other),
         })?;
-        let folder = Self { path, root, blobs: OnceLock::new() };
+        let folder = Self { path, root, blobs: OnceLock::new(), links: links::Links::default() };
         let has_index = || sys::statat(&folder.root, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_ok();
         if folder.blobs()?.is_none() && !has_index() {
             return Err(Error::new(
@@ -458,6 +460,10 @@ impl Store for Local {
     async fn hidden(&self, run: &RunId, _targets: &[Target]) -> Result<Vec<Target>> {
         let run = run.clone();
         self.blocking(move |folder| folder.hidden(&run)).await
+    }
+
+    fn linked(&self, targets: &[Target]) -> HashSet<Digest> {
+        self.folder.links.among(targets)
     }
 
     async fn restore(&self, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {

@@ -176,7 +176,7 @@ impl Worker {
             let mut batch = Vec::with_capacity(BATCH);
             let mut bytes = 0;
             for digest in rest.iter().take(BATCH) {
-                if let Some(entry) = look(blobs, digest, &self.opaque, &mut findings) {
+                if let Some(entry) = self.look(blobs, digest, &mut findings) {
                     bytes = u64::saturating_add(bytes, entry.size);
                     batch.push(entry);
                 }
@@ -185,39 +185,40 @@ impl Worker {
             batches.blocking_send(batch).map_err(|_| Error::cancelled())?;
         }
     }
-}
 
-/// Size and, for what may be a document, content of a blob. A blob that is gone by now is left out.
-fn look(blobs: &OwnedFd, digest: &Digest, opaque: &Opaque, findings: &mut Vec<Finding>) -> Option<BlobEntry> {
-    let name = digest.hex();
-    let mut unreadable = |error: std::io::Error| {
-        let message = format!("blob {digest} can't be looked at: {error}");
-        findings.push(Finding::new(Problem::Unreadable, Some(*digest), message));
-    };
-    let stat = match sys::statat(blobs, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,
-        Ok(_) | Err(Errno::NOENT) => return None,
-        Err(errno) => {
-            unreadable(errno.into());
-            return None;
-        }
-    };
-    let size = stat.st_size as u64;
-    let mut entry = BlobEntry { digest: *digest, size, modified: modified(&stat), document: None };
-    if (1..=DOCUMENT_LIMIT).contains(&size) && !opaque.contains(digest) {
-        match sys::openat(blobs, &*name, READ, Mode::empty()) {
-            // What can't be read may be a version: its size still counts, but that stays open.
-            Ok(file) => {
-                entry.document = document(File::from(file), size).unwrap_or_else(|e| {
-                    unreadable(e);
-                    None
-                })
+    /// Size and, for what may be a document, content of a blob. A blob that is gone by now is left out.
+    fn look(&self, blobs: &OwnedFd, digest: &Digest, findings: &mut Vec<Finding>) -> Option<BlobEntry> {
+        let name = digest.hex();
+        let mut unreadable = |error: std::io::Error| {
+            let message = format!("blob {digest} can't be looked at: {error}");
+            findings.push(Finding::new(Problem::Unreadable, Some(*digest), message));
+        };
+        let stat = match sys::statat(blobs, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat,
+            Ok(_) | Err(Errno::NOENT) => return None,
+            Err(errno) => {
+                unreadable(errno.into());
+                return None;
             }
-            Err(Errno::NOENT | Errno::LOOP) => return None,
-            Err(errno) => unreadable(errno.into()),
+        };
+        self.folder.links.look(digest, &stat);
+        let size = stat.st_size as u64;
+        let mut entry = BlobEntry { digest: *digest, size, modified: modified(&stat), document: None };
+        if (1..=DOCUMENT_LIMIT).contains(&size) && !self.opaque.contains(digest) {
+            match sys::openat(blobs, &*name, READ, Mode::empty()) {
+                // What can't be read may be a version: its size still counts, but that stays open.
+                Ok(file) => {
+                    entry.document = document(File::from(file), size).unwrap_or_else(|e| {
+                        unreadable(e);
+                        None
+                    })
+                }
+                Err(Errno::NOENT | Errno::LOOP) => return None,
+                Err(errno) => unreadable(errno.into()),
+            }
         }
+        Some(entry)
     }
-    Some(entry)
 }
 
 /// The whole file, if it begins like a JSON object.

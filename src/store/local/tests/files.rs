@@ -38,6 +38,31 @@ fn a_blob_that_comes_back_is_as_old_as_before() {
 }
 
 #[test]
+fn many_blobs_are_moved_at_once_and_each_tells_how_it_went() {
+    let layout = Layout::new(&[]);
+    let digests: Vec<Digest> = (0..5000u32).map(|n| layout.blob(&n.to_le_bytes())).collect();
+    let targets: Vec<Target> = digests.iter().map(|digest| layout.target(*digest)).collect();
+    let (gone, changed) = (1234, 4321);
+    std::fs::remove_file(layout.blob_path(&digests[gone])).unwrap();
+    std::fs::write(layout.blob_path(&digests[changed]), b"longer").unwrap();
+    let (folder, progress) = (layout.folder(), Progress::new());
+    let hidden = folder.hide(&run(), &targets, SignedDuration::ZERO, &progress);
+    for (at, result) in hidden.iter().enumerate() {
+        let kind = result.as_ref().err().map(Error::kind);
+        let expected = if at == gone { Some(Kind::NotFound) } else { (at == changed).then_some(Kind::Stale) };
+        assert_eq!(kind, expected, "{at}");
+    }
+    let mut left = targets.clone();
+    left.retain(|target| ![digests[gone], digests[changed]].contains(&target.digest));
+    left.sort();
+    assert_eq!(folder.hidden(&run()).unwrap(), left);
+    let freed = folder.purge(&run(), &targets, &progress);
+    assert!(freed.len() == targets.len() && freed.iter().all(Result::is_ok));
+    assert_eq!(layout.everything().iter().filter(|path| path.starts_with("blobs/sha256/")).count(), 2);
+    assert!(!layout.path(".cachedeck").join(run().as_str()).exists());
+}
+
+#[test]
 fn what_was_copied_a_moment_ago_is_young_however_old_it_says_it_is() {
     let layout = Layout::new(&[b"blob"]);
     let digest = Digest::of(b"blob");
