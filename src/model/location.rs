@@ -420,6 +420,21 @@ impl Location {
         }
     }
 
+    /// This location, asking for no version.
+    #[must_use]
+    pub fn asking_for_none(self) -> Self {
+        match self.kind.as_str() {
+            "registry" | "inline" => {
+                let place = repository(self.value("ref").unwrap_or_default()).to_owned();
+                self.without("digest").with("ref", place)
+            }
+            _ => {
+                let key = self.index_key().unwrap_or("tag");
+                self.without("digest").without(key)
+            }
+        }
+    }
+
     /// What BuildKit imports from here if nothing is asked for.
     pub fn usual_name(&self) -> &'static str {
         match self.kind.as_str() {

@@ -1,6 +1,7 @@
 //! The one table of backends: the `type` of a location, and what opens it. A new backend is one line here. What is read from
 //! places other than this machine is remembered.
 
+use super::memory::Memory;
 use super::remembered::remembered;
 use super::{Store, azblob, builder, gha, local, registry, s3};
 use crate::error::{Error, Kind, Result};
@@ -40,6 +41,19 @@ pub fn make(location: &Location) -> Result<Arc<dyn Store>> {
         local::make(location)?;
     }
     open_as(location, true)
+}
+
+/// Opens the store at `location` to see what writing there would come to, and makes nothing: a folder that is not there is imagined,
+/// empty. Errors are those of [`open`].
+pub fn imagine(location: &Location) -> Result<Arc<dyn Store>> {
+    // Opening makes nothing elsewhere: other places come to be by being written to.
+    if location.kind() != "local" {
+        return make(location);
+    }
+    match open(location) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(Arc::new(Memory::new(location.clone()))),
+        opened => opened,
+    }
 }
 
 /// Opens the store at `location`. Errors: [`Kind::Invalid`] for a location that makes no sense, [`Kind::Unsupported`]

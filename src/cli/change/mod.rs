@@ -99,6 +99,11 @@ impl Place {
         Self::open_by(catalog::make, session, location)
     }
 
+    /// Opens a location to see what writing there would come to; nothing is made.
+    pub(super) fn imagine(session: &mut Session, location: &Location) -> Outcome<Self> {
+        Self::open_by(catalog::imagine, session, location)
+    }
+
     fn open_by(
         open: fn(&Location) -> Result<Arc<dyn Store>>,
         session: &mut Session,

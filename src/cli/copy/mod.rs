@@ -8,18 +8,16 @@ use super::failure::{Exit, Outcome, Stop};
 use super::output::Tone;
 use super::session::{Loaded, Session};
 use super::usage;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::cache::{Compression, Form};
 use crate::model::digest::DigestPrefix;
 use crate::model::location::Location;
 use crate::model::units::Bytes;
 use crate::ops::copy::{self, Copied, Fate, Pace, Packing, Pick, Selection, Wish};
 use crate::progress::Progress;
-use crate::store::memory::Memory;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 /// Copy caches from one place to another, of whatever sort
 ///
@@ -178,19 +176,10 @@ impl Command for CopyCommand {
 
 /// Opens where copies go. What is not there is made, or only imagined.
 pub(super) fn destination(session: &mut Session, to: &Location, dry_run: bool) -> Outcome<Place> {
-    if !dry_run {
-        change::may_change(session, to, None)?;
+    if dry_run {
+        return Place::imagine(session, to);
     }
-    // Opening makes folders; other places come to be by being written to.
-    if !dry_run || to.kind() != "local" {
-        return Place::make(session, to);
-    }
-    match Place::open(session, to) {
-        Err(Stop::Failed { error, .. }) if error.kind() == Kind::NotFound => {
-            Ok(Place::of(to, Arc::new(Memory::new(to.clone()))))
-        }
-        opened => opened,
-    }
+    Place::make(session, to)
 }
 
 /// Looks at both ends, and says what deserves to be known before anything is sent.

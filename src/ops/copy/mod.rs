@@ -9,10 +9,12 @@ mod plan;
 mod select;
 mod send;
 mod throttle;
+mod traffic;
 
 pub use plan::{Blob, Named, Plan, Version, plan};
 pub use select::{Pick, Selection, picks};
 pub use send::{Copied, Fate, Outcome, Tally, run};
+pub use traffic::{Moving, Traffic, Transfer};
 
 use crate::error::{Error, Result};
 use crate::model::cache::{Compression, Form};
@@ -23,7 +25,7 @@ use std::num::NonZeroUsize;
 pub const PARALLEL: usize = 6;
 
 /// How versions are to be written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The flavour of the manifest, at places that have one; as it is, where nothing is said and it can be.
     pub form: Option<Form>,
@@ -84,7 +86,7 @@ impl Packing {
 }
 
 /// How it is sent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
     /// Blobs at a time; [`PARALLEL`] where nothing is said.
     pub parallel: Option<NonZeroUsize>,

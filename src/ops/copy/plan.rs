@@ -1,6 +1,6 @@
 //! What a copy comes to: looks at both places, changes neither.
 
-use super::{Pick, Wish, form_for};
+use super::{Pick, Traffic, Wish, form_for};
 use crate::error::{Error, Kind, Result};
 use crate::format::cacheconfig::BUILDKIT_LIMIT;
 use crate::format::{compose, document};
@@ -30,6 +30,8 @@ pub struct Plan {
     pub blobs: Vec<Blob>,
     /// What deserves to be known beforehand, a sentence each.
     pub warnings: Vec<String>,
+    /// What is on its way once it is carried out.
+    pub traffic: Traffic,
 }
 
 /// A version, as it will be at the destination.
@@ -141,7 +143,7 @@ pub async fn plan(
         return Err(Error::unsupported(from.location().kind(), format!("its blobs can't be read: {why}")));
     }
     let references = to.references().await?;
-    let mut plan = Plan { versions: Vec::new(), blobs: Vec::new(), warnings: Vec::new() };
+    let mut plan = Plan { versions: Vec::new(), blobs: Vec::new(), warnings: Vec::new(), traffic: Traffic::default() };
     let mut blobs = BTreeMap::new();
     for pick in picks {
         progress.check()?;

@@ -3,7 +3,7 @@
 use super::pack::{self, Packed};
 use super::plan::{self, Blob, Plan, Version};
 use super::throttle::Throttle;
-use super::{PARALLEL, Wish};
+use super::{PARALLEL, Traffic, Wish};
 use crate::error::{Error, Kind, Result};
 use crate::format::compose;
 use crate::model::cache::Form;
@@ -109,6 +109,7 @@ struct Ends<'a> {
     wish: &'a Wish,
     throttle: Arc<Throttle>,
     progress: &'a Progress,
+    traffic: Traffic,
     /// Layers that were packed anew, by what they were.
     packed: Mutex<HashMap<Digest, (Digest, u64, Digest)>>,
 }
@@ -132,6 +133,7 @@ pub async fn run(
         wish,
         throttle: Throttle::new(wish.pace.rate, wish.pace.most),
         progress,
+        traffic: plan.traffic.clone(),
         packed: Mutex::default(),
     };
     let Plan { versions, mut blobs, .. } = plan;
@@ -237,19 +239,19 @@ impl Ends<'_> {
         let usual = if blobs.iter().any(|blob| blob.packs) { cores } else { PARALLEL };
         let parallel = self.wish.pace.parallel.map_or(usual, NonZeroUsize::get);
         // Long ones first, so that none is left over at the end.
-        let mut sorted: Vec<&Blob> = blobs.iter().collect();
+        let mut sorted: Vec<Blob> = blobs.to_vec();
         sorted.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-        let work = sorted.into_iter().map(|blob| async move { (blob, self.bring(blob).await) });
+        let work = sorted.into_iter().map(|blob| async move { (blob.digest, self.bring(&blob).await) });
         let mut work = futures::stream::iter(work).buffer_unordered(parallel);
         let mut failed = HashMap::new();
-        while let Some((blob, came)) = work.next().await {
+        while let Some((digest, came)) = work.next().await {
             match came {
                 Ok(Came::Sent(bytes)) => copied.sent.add(bytes),
                 Ok(Came::Taken(bytes)) => copied.taken.add(bytes),
                 Ok(Came::Was(bytes)) => copied.there.add(bytes),
                 Ok(Came::Held) => {
                     copied.limited = true;
-                    failed.insert(blob.digest, (Kind::Busy, "no more may be sent this time".to_owned()));
+                    failed.insert(digest, (Kind::Busy, "no more may be sent this time".to_owned()));
                 }
                 Err(error) if error.kind() == Kind::Cancelled || self.progress.is_cancelled() => {
                     return Err(Error::cancelled());
@@ -257,9 +259,9 @@ impl Ends<'_> {
                 // It would be the same for all the others.
                 Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unauthenticated) => return Err(error),
                 Err(error) => {
-                    let why = format!("blob {}: {}", blob.digest, sentence(&error));
+                    let why = format!("blob {digest}: {}", sentence(&error));
                     copied.problems.push(why.clone());
-                    failed.insert(blob.digest, (error.kind(), why));
+                    failed.insert(digest, (error.kind(), why));
                 }
             }
         }
@@ -295,6 +297,7 @@ impl Ends<'_> {
                 Err(error) => return Err(error),
             }
         }
+        let transfer = self.traffic.begin(blob.digest, blob.size);
         if let Some(kin) = &self.kin
             && self.to.take(&blob.digest, blob.size, kin).await?
         {
@@ -305,7 +308,7 @@ impl Ends<'_> {
             return Ok(Came::Held);
         }
         let body = self.from.open(&blob.digest).await?;
-        let body = self.throttle.wrap(body, self.progress);
+        let body = self.throttle.wrap(transfer.count(body), self.progress);
         self.to.put(&blob.digest, body).await?;
         self.progress.add(1, 0);
         Ok(Came::Sent(blob.size))
@@ -313,7 +316,8 @@ impl Ends<'_> {
 
     async fn pack(&self, blob: &Blob) -> Result<Came> {
         let packing = self.wish.packing.as_ref().ok_or_else(|| Error::new(Kind::Internal, "no packing"))?;
-        let body = self.from.open(&blob.digest).await?;
+        let transfer = self.traffic.begin(blob.digest, blob.size);
+        let body = transfer.count(self.from.open(&blob.digest).await?);
         let Packed { digest, size, diff_id, file } =
             pack::pack(blob.digest, blob.diff_id, body, packing, self.progress).await?;
         let came = match self.to.renew(&digest).await {
