@@ -5,11 +5,13 @@ mod boxes;
 mod changing;
 mod choices;
 mod confirm;
+mod copy_box;
+mod copying;
 mod frame;
 mod messages;
 mod work;
 
-pub use messages::{Effect, Message, Order, Report, Settings, SettingsOf, Setup};
+pub use messages::{Effect, Ending, Message, Order, Report, Settings, SettingsOf, Setup};
 
 use crate::error::{Error, Result};
 use crate::model::location::Location;
@@ -25,6 +27,7 @@ use crate::tui::terminal::Signal;
 use crate::tui::theme::{self, Theme};
 use crate::tui::widgets::textbox::wrap;
 use boxes::{Modal, Prompt};
+use copy_box::CopyBox;
 use crossterm::event::{KeyEvent, KeyEventKind, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Position;
 use ratatui::text::Line;
@@ -68,6 +71,10 @@ pub struct App {
     effects: Vec<Effect>,
     /// Whether it quits once all changes have stopped.
     quits: bool,
+    /// Why nothing may be changed anywhere, in a few words.
+    fixed: Option<&'static str>,
+    /// A copy that is being asked for, while its destination is chosen.
+    copying: Option<Box<CopyBox>>,
 }
 
 impl App {
@@ -96,7 +103,11 @@ impl App {
             history: HashMap::new(),
             effects: Vec::new(),
             quits: false,
+            fixed: None,
+            copying: None,
         };
+        // What holds for a place that is none holds for all.
+        app.fixed = (app.settings)(&Location::new("")).read_only;
         for place in 0..app.shared.places.len() {
             app.settle_in(place);
         }
@@ -131,7 +142,11 @@ impl App {
             Message::Mouse(mouse) => self.mouse(mouse),
             Message::Paste(text) => self.paste(&text),
             Message::Resize(width, height) => self.size = (width, height),
-            Message::Tick(now, clock) => (self.shared.now, self.shared.clock) = (now, clock),
+            Message::Tick(now, clock) => {
+                (self.shared.now, self.shared.clock) = (now, clock);
+                self.shared.changes.look(clock);
+                self.look_at_copy();
+            }
             news @ (Message::Report(..) | Message::Named(_)) => match &mut self.frozen {
                 Some(held) => held.push(news),
                 None => self.news(news),
@@ -154,7 +169,8 @@ impl App {
 
     /// How soon a [`Message::Tick`] would change what is seen.
     pub fn next_tick(&self) -> Duration {
-        if !self.shared.jobs.running().is_empty() || self.shared.changes.open().next().is_some() {
+        let busy = !self.shared.jobs.running().is_empty() || self.shared.changes.open().next().is_some();
+        if busy || self.copy_is_typed() {
             BEAT
         } else if self.said.is_some() {
             Duration::from_secs(1)
@@ -211,6 +227,10 @@ impl App {
             }
             Some(Modal::Confirm(confirm)) => confirm.paste(pasted),
             Some(Modal::Fill(filling)) => filling.paste(pasted),
+            Some(Modal::Copy(copy)) => {
+                let pressed = copy.paste(pasted);
+                self.copy_pressed(pressed);
+            }
             _ => {}
         }
     }
@@ -265,6 +285,7 @@ impl App {
             Request::Plan(place, purpose) => self.plan(place, purpose),
             Request::Confirm(asks) => self.confirm(*asks),
             Request::AskPin(target, name) => self.ask_pin(target, name),
+            Request::Retry(id) => self.retry(id),
             Request::Stop(id) => {
                 self.shared.changes.stop(id);
                 self.shared.revision += 1;
@@ -290,7 +311,7 @@ impl App {
 
     /// Why the place does not give what `action` needs, if it does not.
     fn refused(&self, action: Action) -> Option<String> {
-        if let Some(why) = self.unchangeable(action) {
+        if let Some(why) = self.unchangeable(action).or_else(|| self.top().refuses(action, &self.shared)) {
             return Some(why);
         }
         let need = action.need(self.top().view())?;
@@ -373,6 +394,7 @@ impl App {
             Action::GoDaemon => self.go_daemon(),
             Action::Stage => self.stage(),
             Action::Pin => self.pin(),
+            Action::Copy => self.copy(),
             Action::Plan => self.go_plan(Purpose::Prune),
             Action::Repair => self.go_plan(Purpose::Repair),
             Action::Undo | Action::Redo if self.with_screen(|screen, cx| screen.act(action, cx)) => {}
@@ -511,6 +533,9 @@ impl App {
                 }
             }
             Answer::Location(text) => self.add_location(&text)?,
+            Answer::CopyTo(location) => self.copy_chosen(*location),
+            Answer::CopyElsewhere => self.ask(Question::Destination, String::new()),
+            Answer::Destination(text) => self.copy_typed(&text)?,
             Answer::Pattern(text) => self.find_file(text)?,
             Answer::File(path) => {
                 let look = Look { theme: &self.theme, glyphs: self.glyphs, shared: &self.shared };

@@ -196,6 +196,8 @@ pub enum Action {
     Redo,
     Plan,
     Repair,
+    Copy,
+    Retry,
     Flip,
     Edit,
     Apply,
@@ -225,7 +227,7 @@ impl Action {
     /// What it needs of the place it is about, in `view`.
     pub fn need(self, view: View) -> Option<Need> {
         match (self, view) {
-            (Action::FindFile, _) | (Action::Open, View::Layers) => Some(Need::Contents),
+            (Action::FindFile | Action::Copy, _) | (Action::Open, View::Layers) => Some(Need::Contents),
             (Action::Diff | Action::SetBase, _) | (Action::Open, View::Indexes) => Some(Need::Caches),
             _ => None,
         }

@@ -4,11 +4,13 @@
 pub mod app;
 pub mod clipboard;
 pub mod contents;
+pub mod copying;
 pub mod glyphs;
 pub mod json;
 pub mod keys;
 pub mod list;
 pub mod listing;
+pub mod pace;
 pub mod runtime;
 pub mod screen;
 pub mod screens;

@@ -2,6 +2,7 @@
 //! of the terminal UI that opens stores or touches the disk.
 
 mod changes;
+mod copying;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -17,7 +18,7 @@ use crate::tui::app::{Message, Order, Report};
 use crate::tui::clipboard::{self, Copied};
 use crate::tui::contents::{self, Chain, Page};
 use crate::tui::json::Tree;
-use crate::tui::screen::Work;
+use crate::tui::screen::{Changing, Work};
 use crate::tui::shared::{Job, Target, Tone, error_line};
 use crate::tui::terminal::Terminal;
 use jiff::Timestamp;
@@ -43,6 +44,10 @@ pub type Open = dyn Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync;
 pub struct World {
     /// Opens a place.
     pub open: Arc<Open>,
+    /// Opens one to see what writing there would come to; nothing is made there.
+    pub imagine: Arc<Open>,
+    /// Opens one to write there; it is made if need be.
+    pub make: Arc<Open>,
     /// What is remembered between runs.
     pub state: State,
     /// The clock.
@@ -57,6 +62,8 @@ impl World {
         let salt = || Timestamp::now().subsec_nanosecond().unsigned_abs() ^ std::process::id().rotate_left(12);
         World {
             open: Arc::new(catalog::open),
+            imagine: Arc::new(catalog::imagine),
+            make: Arc::new(catalog::make),
             state: State::usual(),
             clock: Arc::new(Timestamp::now),
             salt: Arc::new(salt),
@@ -142,7 +149,7 @@ async fn run(
 ) -> Result<Report> {
     let Order { location, work, inventory, seen, corrupt } = order;
     let again = matches!(work, Work::Load);
-    let open = || open(&location, &stores, again, &world);
+    let open = || open(&location, &stores, again, &world.open);
     match work {
         Work::Load => {
             let store = open()?;
@@ -178,12 +185,37 @@ async fn run(
             }
             Ok(Report::Planned(wish, Box::new(plan)))
         }
+        Work::Estimate(copying) => {
+            let plan = async {
+                let source = source(&copying.source, inventory, &stores, &world).await?;
+                let to = (world.imagine)(&copying.to)?;
+                copying::plan(&source, &to, &copying, &job.progress).await
+            };
+            match plan.await {
+                Err(error) if error.kind() == Kind::Cancelled => Err(error),
+                came => Ok(Report::Estimated(copying, came.map(Box::new))),
+            }
+        }
         Work::Change(changing) => {
-            let bench = changes::Bench { store: open()?, world: &world, progress: &job.progress };
-            let (whole, lines, run) = changes::change(&bench, *changing).await?;
+            let store = match &*changing {
+                Changing::Copy(copying) => (world.make)(&copying.to)?,
+                _ => open()?,
+            };
+            let bench = changes::Bench { store, world: &world, progress: &job.progress };
+            let ended = match *changing {
+                Changing::Copy(copying) => {
+                    let source = source(&copying.source, inventory, &stores, &world).await?;
+                    let looking = job.progress.uncounted();
+                    let plan = copying::plan(&source, &bench.store, &copying, &looking).await?;
+                    // The screen is gone if nobody takes it.
+                    let _ = sender.send(Message::Report(job.id, Report::Sends(plan.traffic.clone()))).await;
+                    copying::copy(&bench, &source, &copying, plan).await?
+                }
+                changing => changes::change(&bench, changing).await?,
+            };
             let ledger = changes::ledger(&bench.store, &world).await;
             let _ = sender.send(Message::Report(job.id, Report::Ledger(Box::new(ledger)))).await;
-            Ok(Report::Changed(whole, lines, run))
+            Ok(Report::Changed(ended))
         }
         Work::Verify(level) => {
             let store = open()?;
@@ -261,15 +293,30 @@ async fn run(
     }
 }
 
+/// Where a copy comes from, as it was loaded, else as it is now.
+async fn source(
+    location: &Location,
+    inventory: Option<Arc<Inventory>>,
+    stores: &Stores,
+    world: &World,
+) -> Result<copying::Source> {
+    let store = open(location, stores, false, &world.open)?;
+    let inventory = match inventory {
+        Some(inventory) => inventory,
+        None => Arc::new(load::load(&store, &Progress::new()).await?),
+    };
+    Ok(copying::Source { store, inventory })
+}
+
 /// The place at `location`, opened `again` even if it is already: there may be another by now.
-fn open(location: &Location, stores: &Stores, again: bool, world: &World) -> Result<Arc<dyn Store>> {
+fn open(location: &Location, stores: &Stores, again: bool, opens: &Arc<Open>) -> Result<Arc<dyn Store>> {
     // Whole between any two statements, so a panic elsewhere leaves it usable.
     let lock = || stores.lock().unwrap_or_else(PoisonError::into_inner);
     let key = location.reveal();
     if let Some(store) = lock().get(&key).filter(|_| !again) {
         return Ok(store.clone());
     }
-    let store = (world.open)(location)?;
+    let store = opens(location)?;
     lock().insert(key, store.clone());
     Ok(store)
 }

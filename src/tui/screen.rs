@@ -13,6 +13,7 @@ use crate::model::units::{self, Bytes};
 use crate::ops::prune::Wish;
 use crate::ops::verify::Level;
 use crate::tui::contents::{Chain, File};
+use crate::tui::copying::Copying;
 use crate::tui::glyphs::Glyphs;
 use crate::tui::keys::{Action, View};
 use crate::tui::shared::{PlaceId, Shared, Target, Tone};
@@ -102,6 +103,11 @@ pub trait Screen {
         None
     }
 
+    /// Why `action` means nothing to the row under the cursor, if so.
+    fn refuses(&self, _action: Action, _shared: &Shared) -> Option<String> {
+        None
+    }
+
     /// A word for the footer where the table's own says too little.
     fn word(&self, _action: Action) -> Option<&'static str> {
         None
@@ -175,6 +181,8 @@ pub enum Request {
     AskPin(Target, String),
     /// Stop a change.
     Stop(u64),
+    /// Try a change again that failed.
+    Retry(u64),
 }
 
 /// What is to be confirmed.
@@ -199,6 +207,8 @@ pub enum Question {
     Search,
     /// A location to add.
     Location,
+    /// A location to copy to.
+    Destination,
     /// A folder to extract into.
     Folder,
     /// A file to write to.
@@ -228,6 +238,12 @@ pub enum Answer {
     Search(String),
     /// Add this location.
     Location(String),
+    /// Copy to this place.
+    CopyTo(Box<Location>),
+    /// Type where to copy to.
+    CopyElsewhere,
+    /// Copy to what was typed.
+    Destination(String),
     /// Extract into this folder.
     Folder(String),
     /// Write to this file.
@@ -325,6 +341,8 @@ pub enum Work {
     },
     /// Plan a change.
     Plan(Box<Wish>),
+    /// See what a copy would come to.
+    Estimate(Box<Copying>),
     /// Change the place.
     Change(Box<Changing>),
     /// Copy a blob as it is stored to a new file.
@@ -349,6 +367,8 @@ pub enum Changing {
     Pin(Digest, Pin),
     /// Take a pin away.
     Unpin(String),
+    /// Bring versions here from another place.
+    Copy(Box<Copying>),
 }
 
 impl Changing {
@@ -360,6 +380,31 @@ impl Changing {
             Changing::Empty(_) => "empty",
             Changing::Pin(..) => "pin",
             Changing::Unpin(_) => "unpin",
+            Changing::Copy(_) => "copy",
+        }
+    }
+
+    /// What it does, in a line. Safe text.
+    pub fn what(&self) -> String {
+        match self {
+            Changing::Apply(plan) => {
+                let gone = count(plan.targets().count(), "blob");
+                format!("{} steps, {gone} hidden", plan.steps.len())
+            }
+            Changing::Undo(run) => format!("run {run}"),
+            Changing::Empty(Some(run)) => format!("what run {run} hid"),
+            Changing::Empty(None) => "what all runs hid".to_owned(),
+            Changing::Pin(digest, pin) => format!("{} as {}", digest.short(), text::safe(&pin.name)),
+            Changing::Unpin(name) => text::safe(name).into_owned(),
+            Changing::Copy(copying) => format!("{} of {}", copying.what, copying.source.title()),
+        }
+    }
+
+    /// The plan it applies, and what that is for.
+    pub fn plan(&self) -> Option<(Purpose, RunId)> {
+        match self {
+            Changing::Apply(plan) => Some((plan.purpose, plan.id.clone())),
+            _ => None,
         }
     }
 }

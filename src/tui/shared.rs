@@ -112,6 +112,12 @@ impl Place {
         self.lacks(|claims| claims.write && claims.remove, "giving versions another name")
     }
 
+    /// Why this can't take a copy, if that is known.
+    pub fn takes_no_copies(&self) -> Option<String> {
+        let claims = self.ledger.as_ref().map(|ledger| ledger.claims.write);
+        self.is_fixed().or_else(|| no_copies_to(self.location.kind(), claims))
+    }
+
     /// Why nothing may be changed here, if so.
     pub fn is_fixed(&self) -> Option<String> {
         let why = self.read_only?;
@@ -143,6 +149,18 @@ impl Place {
     }
 }
 
+/// Why a place of type `kind` takes no copies, if so; `writes` is whether things can be written there, where that is known.
+pub fn no_copies_to(kind: &str, writes: Option<bool>) -> Option<String> {
+    let why = match (kind, writes) {
+        ("inline", _) => "an inline cache is part of its image: a build writes it",
+        ("daemon", _) => "a builder's own cache takes no copies: a build with --cache-from brings them",
+        ("gha", Some(false)) => "caches are written there in a workflow run only",
+        (_, Some(false)) => "caches can't be written there",
+        _ => return None,
+    };
+    Some(why.to_owned())
+}
+
 /// What a job does. One of each kind runs at a time in a place; the newest wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JobKind {
@@ -162,6 +180,8 @@ pub enum JobKind {
     Save,
     /// Plans a change.
     Plan,
+    /// Sees what a copy would come to.
+    Estimate,
     /// Changes the place.
     Change,
 }
@@ -178,6 +198,7 @@ impl JobKind {
             JobKind::Raw => "reading",
             JobKind::Save => "writing",
             JobKind::Plan => "planning",
+            JobKind::Estimate => "comparing",
             JobKind::Change => "changing",
         }
     }

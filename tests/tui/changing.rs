@@ -9,7 +9,8 @@ use cachedeck::model::location::Location;
 use cachedeck::model::policy::Policy;
 use cachedeck::ops::prune::Wish;
 use cachedeck::store::memory::Memory;
-use cachedeck::tui::app::{Effect, Message, Report};
+use cachedeck::tui::app::{Effect, Ending, Message, Report};
+use cachedeck::tui::shared::Standing;
 use jiff::Timestamp;
 use ratatui::style::{Color, Modifier};
 use std::sync::Arc;
@@ -203,8 +204,11 @@ fn changes_of_a_place_queue_and_stop_between_two_steps() {
     stage.press("Q").see("a cache is being changed").press("enter");
     assert!(!stage.quit);
     let far = vec!["it stopped: you stopped it; 1 of 1 name changed, 3 of 8 hidden".to_owned()];
-    stage.tell(Message::Report(id, Report::Changed(false, far, Some("20261120-120000-000001".parse().unwrap()))));
-    stage.see("partly").see("3 of 8 hidden").see("u in the trash (gt)");
+    stage.tell(Message::Report(
+        id,
+        Report::Changed(Ending { state: Standing::Partly(far), runs: vec!["20261120-120000-000001".parse().unwrap()] }),
+    ));
+    stage.see("partly").see("3 of 8 hidden").see("u on the jobs (gw)").see("u here, or cachedeck undo");
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn quitting_while_a_cache_is_changed_waits_for_the_current_step() {
     let Some(Effect::Start(job, _)) = stage.held.as_ref().unwrap().first() else { panic!("nothing was asked for") };
     let (id, progress) = (job.id, job.progress.clone());
     assert!(progress.is_cancelled());
-    stage.tell(Message::Report(id, Report::Changed(false, Vec::new(), None)));
+    stage.tell(Message::Report(id, Report::Changed(Ending { state: Standing::Partly(Vec::new()), runs: Vec::new() })));
     assert!(stage.quit);
 }
 
@@ -357,7 +361,6 @@ fn listing(fixture: &Fixture) -> Vec<String> {
 /// Keys after which the planner, the jobs and the trash are worth a picture.
 pub const PICTURES: &[(&str, &str)] = &[
     ("planner", "/ 'checkout enter d esc P 1 j space j space 2 j j"),
-    ("jobs", "j j j d P A 'shop-cache enter q g g p tab '90d tab 'release enter w"),
     ("trash", "j j j d P A 'shop-cache enter A 'shop-cache enter q g t"),
 ];
 

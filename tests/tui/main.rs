@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod changing;
+mod copying;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod journeys;

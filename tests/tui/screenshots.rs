@@ -2,6 +2,7 @@
 //! places from real servers and stand-ins (`many.rs`). `just screenshots` draws them anew.
 
 use crate::changing;
+use crate::copying;
 use crate::demo;
 use crate::stage::Scene;
 use cachedeck::ops::names::StepNames;
@@ -56,6 +57,16 @@ fn the_pictures_of_changes_are_what_is_drawn_now() {
         stage.press(keys).wait(Duration::from_secs(30));
         held(file, &stage.buffer(), Background::Dark);
     }
+}
+
+#[test]
+fn the_pictures_of_copies_are_what_is_drawn_now() {
+    let names = || StepNames::read(include_bytes!("../../assets/demo-names.json")).unwrap();
+    let scene = || Scene { names: names(), ..Scene::default() };
+    held("copy", &copying::picture(scene()).buffer(), Background::Dark);
+    let before = "j j j d P A 'shop-cache enter q g g p tab '90d tab 'release enter";
+    let (mut stage, _transfers) = copying::copying(scene(), before);
+    held("jobs", &stage.buffer(), Background::Dark);
 }
 
 /// Fails if the picture `file` does not show `buffer`, or draws it anew where that is asked for.

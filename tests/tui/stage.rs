@@ -8,12 +8,12 @@ use cachedeck::state::State;
 use cachedeck::store::{Store, catalog};
 use cachedeck::tui::app::{App, Effect, Message, Report, Settings, Setup};
 use cachedeck::tui::keys::{Chord, Keymap};
-use cachedeck::tui::runtime::{Runtime, World};
+use cachedeck::tui::runtime::{Open, Runtime, World};
 use cachedeck::tui::theme::Theme;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -40,6 +40,10 @@ pub struct Scene {
     pub pruning: Option<Wish>,
     /// What is opened instead of the places themselves.
     pub store: Option<Arc<dyn Store>>,
+    /// What is opened instead of places of these identities, before all.
+    pub stores: Vec<Arc<dyn Store>>,
+    /// Locations of the config.
+    pub aliases: BTreeMap<String, Location>,
 }
 
 impl Default for Scene {
@@ -56,15 +60,26 @@ impl Default for Scene {
             read_only: None,
             pruning: None,
             store: None,
+            stores: Vec::new(),
+            aliases: BTreeMap::new(),
         }
     }
 }
 
 /// A world in which nothing is remembered and time stands still.
-fn world(store: Option<Arc<dyn Store>>) -> World {
+fn world(store: Option<Arc<dyn Store>>, stores: Vec<Arc<dyn Store>>) -> World {
     let plans = AtomicU32::new(0);
+    let opens = |otherwise: fn(&Location) -> cachedeck::error::Result<Arc<dyn Store>>| -> Arc<Open> {
+        let (store, stores) = (store.clone(), stores.clone());
+        Arc::new(move |location| {
+            let own = stores.iter().find(|own| own.location().identity() == location.identity());
+            own.or(store.as_ref()).cloned().map_or_else(|| otherwise(location), Ok)
+        })
+    };
     World {
-        open: Arc::new(move |location| store.clone().map_or_else(|| catalog::open(location), Ok)),
+        open: opens(catalog::open),
+        imagine: opens(catalog::imagine),
+        make: opens(catalog::make),
         state: State::at(None, None),
         clock: Arc::new(|| NOW.parse().unwrap()),
         salt: Arc::new(move || plans.fetch_add(1, Ordering::Relaxed)),
@@ -138,7 +153,7 @@ impl Stage {
         let (app, effects) = App::new(Setup {
             locations,
             settings: Arc::new(move |_| Settings { read_only: scene.read_only, pruning: scene.pruning.clone() }),
-            aliases: Default::default(),
+            aliases: scene.aliases,
             names: scene.names,
             keymap: scene.keymap,
             theme: Theme::named(scene.theme).unwrap(),
@@ -149,7 +164,7 @@ impl Stage {
             is_dir: |path| std::path::Path::new(path).is_dir(),
         });
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (runtime, reports) = Runtime::new(world(scene.store));
+        let (runtime, reports) = Runtime::new(world(scene.store, scene.stores));
         let mut stage = Stage {
             app,
             size: scene.size,

@@ -2,6 +2,7 @@
 
 use super::App;
 use super::confirm::{Confirm, Filling};
+use super::copy_box::CopyBox;
 use crate::model::text;
 use crate::tui::screen::{Answer, Mouse, Question};
 use crate::tui::shared::error_line;
@@ -27,6 +28,8 @@ pub(super) enum Modal {
     Confirm(Box<Confirm>),
     /// What a pin needs.
     Fill(Box<Filling>),
+    /// A copy that is asked for.
+    Copy(Box<CopyBox>),
 }
 
 /// A line being typed, at the bottom of the screen.
@@ -67,6 +70,7 @@ impl Prompt {
     pub(super) fn new(question: Question, text: String, history: Vec<String>) -> Prompt {
         let words = match question {
             Question::Location => vec!["type=local,src=".to_owned()],
+            Question::Destination => vec!["type=local,dest=".to_owned()],
             _ => Vec::new(),
         };
         let input = Input::new(text.clone(), history);
@@ -78,6 +82,7 @@ impl Prompt {
             Question::Search if self.filters => "filter",
             Question::Search => "find",
             Question::Location => "add location",
+            Question::Destination => "copy to",
             Question::Folder => "extract into folder",
             Question::File => "write to file",
             Question::Pattern => "find file in layers",
@@ -92,6 +97,7 @@ impl Prompt {
                 format!("words, re:.., fz:.., !.., or {} with = != ~= > <; tab completes", self.words.join(" "))
             }
             Question::Location => "a folder, type=local,src=.., or @name from the config".to_owned(),
+            Question::Destination => "a folder (./new is made), type=s3,bucket=.., or @name from the config".to_owned(),
             Question::Folder => "it is made if it is not there; nothing is overwritten".to_owned(),
             Question::File => "a file that exists is not overwritten".to_owned(),
             Question::Pattern => "a name, /a/whole/path, or a glob like *.json or usr/**/node".to_owned(),
@@ -118,6 +124,7 @@ impl Prompt {
         match self.question {
             Question::Search => Answer::Search(text),
             Question::Location => Answer::Location(text),
+            Question::Destination => Answer::Destination(text),
             Question::Folder => Answer::Folder(text),
             Question::File => Answer::File(text),
             Question::Pattern => Answer::Pattern(text),
@@ -220,6 +227,10 @@ impl App {
                 let settled = filling.key(key);
                 self.settled(settled);
             }
+            Some(Modal::Copy(copy)) => {
+                let pressed = copy.key(key);
+                self.copy_pressed(pressed);
+            }
             None => {}
         }
     }
@@ -242,6 +253,7 @@ impl App {
                     // It was accepted once.
                     let _ = self.answer(before);
                 }
+                self.copy_back();
             }
             Typed::Same | Typed::Other => {}
         }
@@ -265,7 +277,7 @@ impl App {
         let text = prompt.input.text().to_owned();
         // A rule without a value is none.
         if text.trim().is_empty() && !matches!(prompt.question, Question::Search | Question::Rule(_)) {
-            return;
+            return self.copy_back();
         }
         match self.answer(prompt.answer()) {
             Ok(()) => {
@@ -283,7 +295,10 @@ impl App {
     fn picked(&mut self, picked: Picked<Answer>) {
         match picked {
             Picked::Open => {}
-            Picked::Closed => self.modal = None,
+            Picked::Closed => {
+                self.modal = None;
+                self.copy_back();
+            }
             Picked::Chosen(answer) => {
                 self.modal = None;
                 if let Err(error) = self.answer(answer) {

@@ -1,7 +1,7 @@
 //! What leads to a change and what comes of it: choosing versions, plans, the queue of changes. Nothing is changed but by a job
 //! that was confirmed.
 
-use super::{App, Effect, Order, Report};
+use super::{App, Effect, Ending, Order, Report};
 use crate::error::{Error, Result};
 use crate::model::finding::Problem;
 use crate::model::pin::Pin;
@@ -10,7 +10,6 @@ use crate::model::text;
 use crate::model::units;
 use crate::ops::pin;
 use crate::ops::prune::Wish;
-use crate::progress::Progress;
 use crate::tui::keys::{Action, View};
 use crate::tui::screen::{Answer, Changing, Confirmation, Jump, Work, age, count};
 use crate::tui::screens::{self, version_name};
@@ -23,6 +22,9 @@ use std::sync::Arc;
 impl App {
     /// Why an action that changes a place, or leads there, means nothing here.
     pub(super) fn unchangeable(&self, action: Action) -> Option<String> {
+        if action == Action::Copy {
+            return self.uncopyable();
+        }
         let view = self.top().view();
         let place = self.shared.places.get(self.top().place()?)?;
         let changes = match (action, view) {
@@ -231,28 +233,18 @@ impl App {
         if let Some(why) = known.is_fixed() {
             return self.say(Tone::Note, why);
         }
-        let plan = match &changing {
-            Changing::Apply(plan) => Some((plan.purpose, plan.id.clone())),
-            _ => None,
-        };
+        let plan = changing.plan();
         let same = |change: &&Change| plan.is_some() && change.plan == plan;
         if self.shared.changes.open().any(|change| same(&change)) {
             return self.say(Tone::Note, "that plan is being applied; gw shows how far it is");
         }
-        let change = Change {
-            id: self.shared.jobs.number(),
-            place,
-            kind: changing.kind(),
-            what: what(&changing),
-            progress: Progress::new(),
-            asked: self.shared.now,
-            since: None,
-            state: Standing::Waits,
-            plan,
-            run: None,
-            work: Some(Work::Change(Box::new(changing))),
-        };
-        let line = format!("{} of {} is queued; gw shows it", change.kind, known.location.title());
+        let same = |change: &Change| matches!(changing, Changing::Copy(_)) && change.changing == changing;
+        if self.shared.changes.open().any(same) {
+            return self.say(Tone::Note, "that copy is being made; gw shows how far it is");
+        }
+        let change = Change::new(self.shared.jobs.number(), place, changing, self.shared.now);
+        let (kind, direction) = (change.kind, change.direction());
+        let line = format!("{kind} {direction} {} is queued; gw shows it", known.location.title());
         self.shared.changes.add(change);
         self.say(Tone::Note, line);
         self.begin_changes();
@@ -261,8 +253,15 @@ impl App {
     fn begin_changes(&mut self) {
         while let Some((id, place, progress, work)) = self.shared.changes.begin(self.shared.clock) {
             let Some(known) = self.shared.places.get(place) else { continue };
-            let order =
-                Order { location: known.location.clone(), work, inventory: None, seen: None, corrupt: Vec::new() };
+            // A copy is made of what is known of where it comes from.
+            let inventory = match &work {
+                Work::Change(changing) => match &**changing {
+                    Changing::Copy(copying) => self.shared.places.get(copying.from).and_then(|p| p.inventory.clone()),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let order = Order { location: known.location.clone(), work, inventory, seen: None, corrupt: Vec::new() };
             let job = Job { id, kind: JobKind::Change, place, progress, since: self.shared.clock };
             self.effects.push(Effect::Start(job, Box::new(order)));
         }
@@ -277,37 +276,69 @@ impl App {
                 self.shared.places[place].ledger = Some(Arc::new(*ledger));
                 self.shared.touch(place);
             }
-            Report::Changed(whole, lines, run) => {
-                let lines = lines.iter().map(|line| text::safe(line).into_owned()).collect();
-                let state = if whole { Standing::Done(lines) } else { Standing::Partly(lines) };
-                self.change_ended(id, state, run);
+            Report::Sends(traffic) => self.shared.changes.watch(id, traffic),
+            Report::Changed(Ending { state, runs }) => {
+                let safe = |lines: Vec<String>| lines.iter().map(|line| text::safe(line).into_owned()).collect();
+                let state = match state {
+                    Standing::Done(lines) => Standing::Done(safe(lines)),
+                    Standing::Partly(lines) => Standing::Partly(safe(lines)),
+                    Standing::Failed(lines) => Standing::Failed(safe(lines)),
+                    Standing::Waits | Standing::Runs => Standing::Done(Vec::new()),
+                };
+                self.change_ended(id, state, runs);
             }
-            Report::Failed(error) => self.change_ended(id, Standing::Failed(error_line(&error)), None),
+            Report::Failed(error) => self.change_ended(id, Standing::Failed(vec![error_line(&error)]), Vec::new()),
             _ => {}
         }
         None
     }
 
-    fn change_ended(&mut self, id: u64, state: Standing, run: Option<RunId>) {
+    fn change_ended(&mut self, id: u64, state: Standing, runs: Vec<RunId>) {
         let (tone, undo) = match &state {
-            Standing::Done(_) => (Tone::Done, run.is_some()),
-            Standing::Partly(_) => (Tone::Failed, run.is_some()),
-            _ => (Tone::Failed, false),
+            Standing::Done(_) => (Tone::Done, !runs.is_empty()),
+            _ => (Tone::Failed, !runs.is_empty()),
         };
         let all = state.lines().join("; ");
-        let Some(change) = self.shared.changes.end(id, state, run) else { return };
+        let Some(change) = self.shared.changes.end(id, state, runs) else { return };
         let (place, kind, plan) = (change.place, change.kind, change.plan.clone());
         if let (Some((purpose, _)), Tone::Done) = (plan, tone) {
             self.shared.drafts.entry(place, purpose).settle();
         }
-        let undo = if undo { "; u in the trash (gt) takes it back" } else { "" };
+        let undo = match (tone, undo) {
+            (_, true) => "; u on the jobs (gw) takes it back",
+            (Tone::Failed, _) => "; A on the jobs (gw) tries again",
+            _ => "",
+        };
         let title = self.shared.places[place].location.title();
-        self.say(tone, format!("{kind} of {title}: {all}{undo}"));
+        match (kind, tone) {
+            // What came of each version is long; what to do now must be seen.
+            ("copy", Tone::Failed) => {
+                self.say(tone, format!("copy to {title} failed, A on the jobs (gw) goes on: {all}"))
+            }
+            ("copy", _) => self.say(tone, format!("copied to {title}{undo}: {all}")),
+            _ => self.say(tone, format!("{kind} of {title}: {all}{undo}")),
+        }
         self.shared.drafts.outdate(place);
         self.start(place, Work::Load);
         self.begin_changes();
         if self.quits && self.shared.changes.open().next().is_none() {
             self.effects.push(Effect::Quit);
+        }
+    }
+
+    /// Tries a change again that did not do all it should. Plans are made once: what is left of one is planned anew, and looked at.
+    pub(super) fn retry(&mut self, id: u64) {
+        let Some(change) = self.shared.changes.get(id) else { return };
+        let (place, changing) = (change.place, change.changing.clone());
+        if let Changing::Apply(plan) = &changing {
+            self.shared.drafts.entry(place, plan.purpose).outdate();
+            self.push(Box::new(screens::plan::Planner::new(place, plan.purpose)));
+            return self.say(Tone::Note, "what is left is planned anew; look at it, then A applies it");
+        }
+        let before = self.shared.changes.all().len();
+        self.change(place, changing);
+        if let Some(again) = self.shared.changes.all().get(before).map(|change| change.id) {
+            self.shared.changes.tried_again(id, again);
         }
     }
 
@@ -344,20 +375,5 @@ impl App {
         } else {
             self.say(Tone::Note, "stopping after the current step; Q again quits at once");
         }
-    }
-}
-
-/// What a change does, in a line.
-fn what(changing: &Changing) -> String {
-    match changing {
-        Changing::Apply(plan) => {
-            let gone = count(plan.targets().count(), "blob");
-            format!("{} steps, {gone} hidden", plan.steps.len())
-        }
-        Changing::Undo(run) => format!("run {run}"),
-        Changing::Empty(Some(run)) => format!("what run {run} hid"),
-        Changing::Empty(None) => "what all runs hid".to_owned(),
-        Changing::Pin(digest, pin) => format!("{} as {}", digest.short(), text::safe(&pin.name)),
-        Changing::Unpin(name) => text::safe(name).into_owned(),
     }
 }

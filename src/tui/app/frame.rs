@@ -4,6 +4,7 @@ use super::boxes::Modal;
 use super::{App, BEAT, PATIENCE};
 use crate::model::text;
 use crate::tui::keys::{Action, View};
+use crate::tui::pace;
 use crate::tui::screen::{Canvas, Look, bytes, count, thousands};
 use crate::tui::screens::version_name;
 use crate::tui::shared::{Job, Tone};
@@ -63,6 +64,9 @@ impl App {
             Some(Modal::Read(reading)) => reading.draw(body, &mut ink),
             Some(Modal::Confirm(confirm)) => confirm.draw(body, &mut ink),
             Some(Modal::Fill(filling)) => filling.draw(body, &mut ink),
+            Some(Modal::Copy(copy)) => {
+                copy.draw(body, Look { theme: &theme, glyphs: self.glyphs, shared: &self.shared }, &mut ink);
+            }
             Some(Modal::Type(prompt)) => {
                 prompt.draw(Rect { y: area.bottom() - 2, height: 2, ..area }, &mut ink);
             }
@@ -240,13 +244,10 @@ impl App {
     /// Rate, and the time left where the total is known.
     fn pace(&self, job: &Job) -> Option<String> {
         let counts = job.progress.counts();
-        let seconds = self.shared.clock.saturating_sub(job.since).as_secs_f64();
-        if seconds < 1.0 || counts.bytes_total == 0 {
-            return None;
-        }
-        let rate = counts.bytes as f64 / seconds;
-        let left = counts.bytes_total.saturating_sub(counts.bytes) as f64 / rate.max(1.0);
-        Some(format!("{}/s  {left:.0}s left", bytes(rate as u64, &self.shared)))
+        let samples = [(job.since, 0), (self.shared.clock, counts.bytes)];
+        let speed = pace::speed(samples, counts).filter(|_| counts.bytes_total > 0)?;
+        let left = speed.left.map(|left| format!("  {} left", pace::words(left)));
+        Some(format!("{}/s{}", bytes(speed.rate, &self.shared), left.unwrap_or_default()))
     }
 
     /// What may follow the first key of a chord.

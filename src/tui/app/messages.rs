@@ -7,6 +7,7 @@ use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::location::Location;
 use crate::model::plan::{Plan, RunId};
 use crate::model::units::SizeStyle;
+use crate::ops::copy;
 use crate::ops::files::Listing;
 use crate::ops::files::extract::Extracted;
 use crate::ops::files::merge::Merged;
@@ -15,10 +16,11 @@ use crate::ops::names::StepNames;
 use crate::ops::prune::Wish;
 use crate::ops::verify::{self, Level};
 use crate::tui::contents::{Chain, File, Page};
+use crate::tui::copying::Copying;
 use crate::tui::json::Tree;
 use crate::tui::keys::Keymap;
 use crate::tui::screen::Work;
-use crate::tui::shared::{Job, Ledger, Target, Tone};
+use crate::tui::shared::{Job, Ledger, Standing, Target, Tone};
 use crate::tui::terminal::Signal;
 use crate::tui::theme::Theme;
 use crossterm::event::{KeyEvent, MouseEvent};
@@ -104,9 +106,12 @@ pub enum Report {
     Planned(Box<Wish>, Box<Plan>),
     /// None could be made.
     NotPlanned(Box<Wish>, Error),
-    /// A change ended: whether all of it was done, what came of it, a sentence each, and the run that can be undone.
-    /// May hold untrusted text.
-    Changed(bool, Vec<String>, Option<RunId>),
+    /// What a copy would come to, or why it can't be made.
+    Estimated(Box<Copying>, Result<Box<copy::Plan>>),
+    /// A copy has begun; this tells what is on its way.
+    Sends(copy::Traffic),
+    /// A change ended.
+    Changed(Ending),
     /// The location was loaded.
     Loaded(Box<Inventory>),
     /// It was verified.
@@ -139,12 +144,26 @@ pub enum Report {
     Failed(Error),
 }
 
+/// How a change ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// How it stands now. May hold untrusted text.
+    pub state: Standing,
+    /// The runs that can be undone, oldest first.
+    pub runs: Vec<RunId>,
+}
+
 impl Report {
     /// Whether the job is over with this; others are news on the way.
     pub fn ends_job(&self) -> bool {
         !matches!(
             self,
-            Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) | Report::Ledger(_) | Report::Seen(..)
+            Report::Found(_)
+                | Report::Listed(..)
+                | Report::FoundFile(_)
+                | Report::Ledger(_)
+                | Report::Seen(..)
+                | Report::Sends(_)
         )
     }
 }

@@ -3,7 +3,7 @@
 use super::{App, Effect, Message, Order, Report};
 use crate::error::{Error, Kind, Result};
 use crate::model::inventory::Inventory;
-use crate::model::location::Given;
+use crate::model::location::{Given, Location};
 use crate::model::text;
 use crate::ops::files::extract::Extracted;
 use crate::ops::names::StepNames;
@@ -25,6 +25,7 @@ impl App {
             Work::Peek(_) | Work::Page(_) => JobKind::Peek,
             Work::Find { .. } => JobKind::Find,
             Work::Plan(_) => JobKind::Plan,
+            Work::Estimate(_) => JobKind::Estimate,
             // They queue: see `change`.
             Work::Change(_) => return,
             Work::Save { .. } | Work::SaveBlob { .. } | Work::Extract { .. } => JobKind::Save,
@@ -113,7 +114,8 @@ impl App {
         let title = self.shared.places[place].location.title();
         match report {
             Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) => {}
-            Report::Ledger(_) | Report::Seen(..) | Report::Changed(..) => {}
+            Report::Ledger(_) | Report::Seen(..) | Report::Changed(..) | Report::Sends(_) => {}
+            Report::Estimated(of, came) => self.estimated(of, came),
             Report::Planned(wish, plan) => self.planned(place, &wish, Ok(*plan)),
             Report::NotPlanned(wish, error) => {
                 self.shared.note(Tone::Failed, format!("{title}: {}", error_line(&error)));
@@ -246,9 +248,9 @@ impl App {
         }
     }
 
-    pub(super) fn add_location(&mut self, typed: &str) -> Result<()> {
-        let mut last = None;
-        for given in Given::parse(typed.trim(), self.is_dir)? {
+    /// The locations that were typed.
+    pub(super) fn given(&self, typed: &str) -> Result<Vec<Location>> {
+        let location = |given| {
             let location = match given {
                 Given::Location(location) => location,
                 Given::Alias(name) => self.aliases.get(&name).cloned().ok_or_else(|| {
@@ -259,6 +261,14 @@ impl App {
             if location.kind() == "local" {
                 location.local()?;
             }
+            Ok(location)
+        };
+        Given::parse(typed, self.is_dir)?.into_iter().map(location).collect()
+    }
+
+    pub(super) fn add_location(&mut self, typed: &str) -> Result<()> {
+        let mut last = None;
+        for location in self.given(typed.trim())? {
             let known = self.shared.places.iter().position(|p| p.location.identity() == location.identity());
             let place = known.unwrap_or_else(|| {
                 self.shared.places.push(Place::new(location));

@@ -57,6 +57,7 @@ pub const SPECIAL: &[(Action, View, &str)] = &[
     (A::Find, V::Graph, "find by step, number or digest"),
     (A::Undo, V::Trash, "bring back what this run hid, and the names it took away"),
     (A::Undo, V::Plan, "take the last change of the policy or of a row back"),
+    (A::Undo, V::Jobs, "take back what this job changed"),
     (A::Interrupt, V::Jobs, "stop this job once its current step is done; quit if nothing runs"),
     (A::Export, V::Plan, "write the plan to a file that `cachedeck apply` takes"),
     (A::Open, V::Plan, "which blobs and names this row is about, or another value for this rule"),
@@ -87,7 +88,9 @@ const OF_INDEX: Views = Views::of(&[V::Indexes, V::Layers, V::Graph, V::Records,
 /// Everything of one location.
 const OF_LOCATION: Views = ALL.but(&[V::Logs, V::Diff, V::Jobs]);
 /// Where what is chosen by hand can be taken back.
-const STAGES: Views = Views::of(&[V::Indexes, V::Versions, V::Plan, V::Trash]);
+const STAGES: Views = Views::of(&[V::Indexes, V::Versions, V::Plan]);
+/// Where something can be taken back at all.
+const UNDOES: Views = Views::of(&[V::Indexes, V::Versions, V::Plan, V::Trash, V::Jobs]);
 
 const fn b(
     action: Action,
@@ -131,8 +134,15 @@ pub const BINDINGS: &[Binding] = &[
         WHOLE,
         ("stage", "choose the version for removal, or not after all; nothing is removed yet"),
     ),
-    b(A::Undo, "undo", &["u"], STAGES, ("undo", "take the last choice back")),
-    b(A::Redo, "redo", &["U"], STAGES.but(&[V::Trash]), ("", "make the choice again that was taken back")),
+    b(
+        A::Retry,
+        "retry",
+        &["A"],
+        Views::of(&[V::Jobs]),
+        ("again", "try this job again: what was done is not done twice"),
+    ),
+    b(A::Undo, "undo", &["u"], UNDOES, ("undo", "take the last choice back")),
+    b(A::Redo, "redo", &["U"], STAGES, ("", "make the choice again that was taken back")),
     b(A::Pin, "pin", &["p"], WHOLE, ("pin", "keep the version under a name of its own, or no longer")),
     b(
         A::Plan,
@@ -143,6 +153,13 @@ pub const BINDINGS: &[Binding] = &[
     ),
     b(A::Repair, "repair", &["F"], Views::of(&[V::Findings]), ("repair", "plan how to mend what is broken here")),
     b(A::Find, "find", &["/"], ALL, ("filter", "filter a list, find in a text")),
+    b(
+        A::Copy,
+        "copy",
+        &["c"],
+        OF_INDEX,
+        ("copy", "copy it, or what is marked, to another place; shows what that sends first"),
+    ),
     b(
         A::Toggle,
         "toggle",

@@ -16,8 +16,9 @@ use crate::ops::settle::{self, Settled};
 use crate::ops::{load, pin, repair};
 use crate::progress::Progress;
 use crate::store::Store;
+use crate::tui::app::Ending;
 use crate::tui::screen::Changing;
-use crate::tui::shared::{Ledger, error_line};
+use crate::tui::shared::{Ledger, Standing, error_line};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -32,15 +33,15 @@ pub(super) struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn journal(&self) -> Journal {
+    pub(super) fn journal(&self) -> Journal {
         Journal::new(&self.store, &self.world.state)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         (self.world.clock)()
     }
 
-    fn id(&self) -> RunId {
+    pub(super) fn id(&self) -> RunId {
         RunId::new(self.now(), (self.world.salt)())
     }
 }
@@ -90,8 +91,17 @@ fn busy() -> Error {
     Error::new(Kind::Busy, "builds go on changing the location").with_hint("try again once they are done")
 }
 
-/// Makes a change. Whether all of it was done, what came of it, and the run that can be undone.
-pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<(bool, Vec<String>, Option<RunId>)> {
+/// What came of a change: whether all of it was done, what there is to say, and the run that can be undone.
+type Came = (bool, Vec<String>, Option<RunId>);
+
+/// Makes a change in one place.
+pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<Ending> {
+    let (whole, lines, run) = came(bench, changing).await?;
+    let state = if whole { Standing::Done(lines) } else { Standing::Partly(lines) };
+    Ok(Ending { state, runs: run.into_iter().collect() })
+}
+
+async fn came(bench: &Bench<'_>, changing: Changing) -> Result<Came> {
     let journal = bench.journal();
     let clock = || bench.now();
     let site = Site { store: &bench.store, journal: &journal, clock: &clock, progress: bench.progress };
@@ -136,16 +146,13 @@ pub(super) async fn change(bench: &Bench<'_>, changing: Changing) -> Result<(boo
             }
             Ok((whole, lines, run))
         }
+        // It has two ends: see `copying`.
+        Changing::Copy(_) => Err(Error::new(Kind::Internal, "a copy is no change of one place")),
     }
 }
 
 /// Pins a version: proves that all of it is there, names it, and proves it again.
-async fn pinned(
-    site: &Site<'_>,
-    bench: &Bench<'_>,
-    digest: &Digest,
-    pin: Pin,
-) -> Result<(bool, Vec<String>, Option<RunId>)> {
+async fn pinned(site: &Site<'_>, bench: &Bench<'_>, digest: &Digest, pin: Pin) -> Result<Came> {
     let seen = load::load(&bench.store, bench.progress).await?;
     let pins = site.journal.pins().await?;
     let index: &CacheIndex = seen.version(digest).ok_or_else(|| {
@@ -167,7 +174,7 @@ async fn pinned(
 }
 
 /// What came of a plan, in sentences: whether all of it was done, and the run if it can be undone.
-fn told(applied: &Applied, plan: &Plan, now: Timestamp) -> (bool, Vec<String>, Option<RunId>) {
+fn told(applied: &Applied, plan: &Plan, now: Timestamp) -> Came {
     let run = &applied.run;
     let size = |bytes| Bytes(bytes).show(SizeStyle::default());
     let mut lines = Vec::new();

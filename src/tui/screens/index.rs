@@ -39,6 +39,10 @@ trait Tab {
     fn target(&self, _facts: &Facts, _shared: &Shared) -> Option<Target> {
         None
     }
+    /// The versions that are marked, where rows are versions.
+    fn marked(&self, _facts: &Facts) -> Vec<Target> {
+        Vec::new()
+    }
     fn word(&self, _action: Action) -> Option<&'static str> {
         None
     }
@@ -210,6 +214,11 @@ impl Screen for Index {
 
     fn target(&self, shared: &Shared) -> Option<Target> {
         self.tab_ref().target(&self.facts, shared).or(Some(self.target))
+    }
+
+    fn chosen(&self, shared: &Shared) -> Vec<Target> {
+        let marked = self.tab_ref().marked(&self.facts);
+        if marked.is_empty() { self.target(shared).into_iter().collect() } else { marked }
     }
 
     fn word(&self, action: Action) -> Option<&'static str> {

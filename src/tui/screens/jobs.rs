@@ -1,13 +1,19 @@
 //! Jobs: those that change caches, in the order they were asked for, with what came of them, and those that read just now.
 
-use super::place_title;
+use super::{place_title, trash};
 use crate::error::Result;
 use crate::model::filter::{self, Field, FieldKind, Value};
+use crate::ops::copy::Moving;
+use crate::progress::Counts;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
-use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, count, thousands};
+use crate::tui::pace;
+use crate::tui::screen::{
+    Answer, Canvas, Confirmation, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands,
+};
 use crate::tui::shared::{Change, Job, PlaceId, Shared, Standing, Target, Tone};
+use crate::tui::widgets::bar::bar;
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::table::{Column, Row, Width};
@@ -50,8 +56,34 @@ struct JobRow {
     state: &'static str,
     progress: String,
     result: Vec<String>,
+    /// The last run it became.
     undo: Option<String>,
     asked: Option<Timestamp>,
+    counts: Counts,
+    /// Blobs on their way.
+    moving: Vec<Moving>,
+    /// The job that tries it again.
+    again: Option<u64>,
+}
+
+/// Blobs on their way that are told one by one.
+const MOVING: usize = 6;
+
+impl JobRow {
+    /// Whether it ended before all was done.
+    fn can_go_on(&self) -> bool {
+        self.changes && matches!(self.state, "failed" | "partly")
+    }
+
+    /// Why it can't be tried again, if so.
+    fn is_final(&self) -> Option<String> {
+        match self.state {
+            _ if !self.changes => Some("it reads only; what began it begins it again".to_owned()),
+            "waits" | "runs" => Some("it is not over yet".to_owned()),
+            _ if !self.can_go_on() => Some("all of it was done".to_owned()),
+            _ => self.again.map(|again| format!("job {again} tries it again")),
+        }
+    }
 }
 
 impl filter::Row for JobRow {
@@ -107,12 +139,50 @@ impl JobList {
         if let Some(asked) = row.asked {
             lines.push(look.fact("asked", look.time(Some(asked))));
         }
-        lines.push(say("state", format!("{} {}", row.state, row.progress).trim_end().to_owned()));
+        let mut state = vec![Span::raw(format!("{} {}", row.state, row.progress).trim_end().to_owned())];
+        if row.state == "runs" && row.counts.bytes_total > 0 {
+            state.push(Span::raw("  "));
+            state.extend(bar(row.counts.bytes, row.counts.bytes_total, 24, look.theme, look.glyphs));
+        }
+        lines.push(look.fact("state", state));
         lines.extend(
             row.result.iter().enumerate().map(|(at, line)| say(if at == 0 { "result" } else { "" }, line.clone())),
         );
-        lines.extend(row.undo.iter().map(|run| say("undo", format!("u in the trash (gt), or cachedeck undo {run}"))));
+        for (at, blob) in row.moving.iter().take(MOVING).enumerate() {
+            let mut parts = bar(blob.done, blob.size, 12, look.theme, look.glyphs).to_vec();
+            let (done, size) = (look.bytes(blob.done), look.bytes(blob.size));
+            parts.extend([Span::raw(format!("  {}  ", blob.digest.short())), look.dim(format!("{done} of {size}"))]);
+            lines.push(look.fact(if at == 0 { "blobs" } else { "" }, parts));
+        }
+        if row.moving.len() > MOVING {
+            lines.push(look.fact("", vec![look.dim(format!("and {} more", row.moving.len() - MOVING))]));
+        }
+        if let Some(again) = row.again {
+            lines.push(say("again", format!("job {again} tries it again")));
+        } else if row.can_go_on() {
+            let how = match row.kind {
+                "copy" => "A tries again; what arrived is not sent again",
+                _ => "A tries again",
+            };
+            lines.push(say("again", how.to_owned()));
+        }
+        lines.extend(row.undo.iter().map(|run| say("undo", format!("u here, or cachedeck undo {run}"))));
         lines
+    }
+
+    /// What is to be confirmed before what the job did is taken back, or why it can't be.
+    fn undoing(&self, look: Look<'_>) -> std::result::Result<Confirmation, String> {
+        let nothing = || "this job changed nothing that can be taken back".to_owned();
+        let change = self.current().and_then(|row| look.shared.changes.get(row.id)).ok_or_else(nothing)?;
+        let place = look.shared.places.get(change.place).ok_or_else(nothing)?;
+        if let Some(why) = place.is_fixed() {
+            return Err(why);
+        }
+        let runs = place.ledger.iter().flat_map(|ledger| &ledger.runs);
+        let own: Vec<_> = runs.filter(|run| change.runs.contains(&run.id)).collect();
+        // The last one first; they are listed so.
+        let undone = own.iter().map(|run| trash::undoing(change.place, run, look));
+        undone.reduce(|last, earlier| if last.is_ok() { last } else { earlier }).unwrap_or_else(|| Err(nothing()))
     }
 }
 
@@ -121,11 +191,13 @@ fn of_change(change: &Change, shared: &Shared) -> JobRow {
     let progress = match (&change.state, counts.percent()) {
         (Standing::Runs, _) if change.progress.is_cancelled() => "stopping".to_owned(),
         (Standing::Runs, Some(percent)) => {
-            format!("{} of {} {percent}%", thousands(counts.items), thousands(counts.items_total))
+            let done = counts.items.min(counts.items_total);
+            format!("{} of {} {percent}%", thousands(done), thousands(counts.items_total))
         }
         (Standing::Runs, None) if counts.items > 0 => thousands(counts.items),
         _ => String::new(),
     };
+    let runs = change.state == Standing::Runs;
     JobRow {
         id: change.id,
         changes: true,
@@ -134,10 +206,28 @@ fn of_change(change: &Change, shared: &Shared) -> JobRow {
         location: place_title(shared, change.place),
         state: change.state.name(),
         progress,
-        result: change.state.lines().to_vec(),
-        undo: change.run.as_ref().map(ToString::to_string),
+        result: if runs { flow(change, shared) } else { change.state.lines().to_vec() },
+        undo: change.runs.last().map(ToString::to_string),
         asked: Some(change.asked),
+        counts,
+        moving: if runs { change.traffic.now() } else { Vec::new() },
+        again: change.again,
     }
+}
+
+/// Bytes of a change that runs, how fast they go, and how long that will take.
+fn flow(change: &Change, shared: &Shared) -> Vec<String> {
+    let counts = change.progress.counts();
+    if counts.bytes_total == 0 {
+        return Vec::new();
+    }
+    let done = counts.bytes.min(counts.bytes_total);
+    let mut parts = vec![format!("{} of {}", bytes(done, shared), bytes(counts.bytes_total, shared))];
+    if let Some(speed) = change.pace.speed(counts) {
+        parts.push(format!("{}/s", bytes(speed.rate, shared)));
+        parts.extend(speed.left.map(|left| format!("{} left", pace::words(left))));
+    }
+    vec![parts.join("  ")]
 }
 
 fn of_job(job: &Job, shared: &Shared) -> JobRow {
@@ -153,6 +243,9 @@ fn of_job(job: &Job, shared: &Shared) -> JobRow {
         result: Vec::new(),
         undo: None,
         asked: None,
+        counts,
+        moving: Vec::new(),
+        again: None,
     }
 }
 
@@ -208,6 +301,15 @@ impl Screen for JobList {
                     cx.ask(Request::Show("job".to_owned(), self.details(cx.look)));
                 }
             }
+            Action::Retry => {
+                if let Some(row) = self.current() {
+                    cx.ask(Request::Retry(row.id));
+                }
+            }
+            Action::Undo => match self.undoing(cx.look) {
+                Ok(asks) => cx.ask(Request::Confirm(Box::new(asks))),
+                Err(why) => cx.say(Tone::Note, why),
+            },
             Action::Interrupt => {
                 let Some(row) = self.current() else { return false };
                 let id = row.id;
@@ -316,5 +418,18 @@ impl Screen for JobList {
 
     fn target(&self, _shared: &Shared) -> Option<Target> {
         None
+    }
+
+    fn refuses(&self, action: Action, _shared: &Shared) -> Option<String> {
+        let nothing = || Some("there is no job here".to_owned());
+        match action {
+            Action::Retry => self.current().map_or_else(nothing, JobRow::is_final),
+            Action::Undo => match self.current() {
+                None => nothing(),
+                Some(row) if row.undo.is_none() => Some("this job changed nothing that can be taken back".to_owned()),
+                Some(_) => None,
+            },
+            _ => None,
+        }
     }
 }

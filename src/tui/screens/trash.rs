@@ -97,20 +97,10 @@ impl Trash {
     /// Lets the user confirm that a run is taken back.
     fn undo(&self, cx: &mut Context<'_>) {
         let Some(run) = self.current() else { return };
-        if let Some(why) = fixed(run) {
-            return cx.say(Tone::Note, why);
+        match undoing(self.place, run, cx.look) {
+            Ok(asks) => cx.ask(Request::Confirm(Box::new(asks))),
+            Err(why) => cx.say(Tone::Note, why),
         }
-        let mut lines = Vec::new();
-        if run.hidden > 0 {
-            let hid = count(run.hidden, "blob");
-            lines.push(Line::from(format!("{hid}, {}, come back", cx.look.bytes(run.hidden_bytes))));
-        }
-        if run.names > 0 {
-            lines.push(Line::from(format!("{} changed lead back; those that lead elsewhere by now stay", names(run))));
-        }
-        let title = format!("undo this {} of {} ago", run.purpose.name(), age(cx.shared.now, run.begun));
-        let answer = Answer::Change(self.place, Box::new(Changing::Undo(run.id.clone())));
-        cx.ask(Request::Confirm(Box::new(Confirmation { title, lines, name: None, verb: "undo", answer })));
     }
 
     /// Lets the user confirm that what a run hid is freed.
@@ -173,6 +163,24 @@ impl Trash {
 
 fn names(run: &Run) -> String {
     count(run.names, "name")
+}
+
+/// What is to be confirmed before a run of `place` is taken back, or why it can't be.
+pub fn undoing(place: PlaceId, run: &Run, look: Look<'_>) -> std::result::Result<Confirmation, String> {
+    if let Some(why) = fixed(run) {
+        return Err(why);
+    }
+    let mut lines = Vec::new();
+    if run.hidden > 0 {
+        let hid = count(run.hidden, "blob");
+        lines.push(Line::from(format!("{hid}, {}, come back", look.bytes(run.hidden_bytes))));
+    }
+    if run.names > 0 {
+        lines.push(Line::from(format!("{} changed lead back; those that lead elsewhere by now stay", names(run))));
+    }
+    let title = format!("undo this {} of {} ago", run.purpose.name(), age(look.shared.now, run.begun));
+    let answer = Answer::Change(place, Box::new(Changing::Undo(run.id.clone())));
+    Ok(Confirmation { title, lines, name: None, verb: "undo", answer })
 }
 
 /// Why a run can't be taken back, if so.

@@ -3,8 +3,10 @@
 
 use super::PlaceId;
 use crate::model::plan::{Purpose, RunId};
+use crate::ops::copy::Traffic;
 use crate::progress::Progress;
-use crate::tui::screen::Work;
+use crate::tui::pace::Pace;
+use crate::tui::screen::{Changing, Work};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -29,10 +31,16 @@ pub struct Change {
     pub state: Standing,
     /// The plan it applies, and what that is for.
     pub plan: Option<(Purpose, RunId)>,
-    /// The run it became, if that can be undone.
-    pub run: Option<RunId>,
-    /// The work, until it begins.
-    pub work: Option<Work>,
+    /// The runs it became, as far as they can be undone, oldest first.
+    pub runs: Vec<RunId>,
+    /// What it is to do.
+    pub changing: Changing,
+    /// How fast it goes.
+    pub pace: Pace,
+    /// What is on its way, for copies.
+    pub traffic: Traffic,
+    /// The job that tries it again, if one does.
+    pub again: Option<u64>,
 }
 
 /// How a change stands.
@@ -47,7 +55,7 @@ pub enum Standing {
     /// Some of it is done, and why not the rest. Safe text.
     Partly(Vec<String>),
     /// It failed; why. Safe text.
-    Failed(String),
+    Failed(Vec<String>),
 }
 
 impl Standing {
@@ -66,8 +74,7 @@ impl Standing {
     pub fn lines(&self) -> &[String] {
         match self {
             Standing::Waits | Standing::Runs => &[],
-            Standing::Done(lines) | Standing::Partly(lines) => lines,
-            Standing::Failed(why) => std::slice::from_ref(why),
+            Standing::Done(lines) | Standing::Partly(lines) | Standing::Failed(lines) => lines,
         }
     }
 }
@@ -76,6 +83,33 @@ impl Change {
     /// Whether it is not over.
     pub fn is_open(&self) -> bool {
         matches!(self.state, Standing::Waits | Standing::Runs)
+    }
+}
+
+impl Change {
+    /// One that was asked for just now, and waits.
+    pub fn new(id: u64, place: PlaceId, changing: Changing, asked: Timestamp) -> Change {
+        Change {
+            id,
+            place,
+            kind: changing.kind(),
+            what: changing.what(),
+            progress: Progress::new(),
+            asked,
+            since: None,
+            state: Standing::Waits,
+            plan: changing.plan(),
+            runs: Vec::new(),
+            changing,
+            pace: Pace::default(),
+            traffic: Traffic::default(),
+            again: None,
+        }
+    }
+
+    /// What is said where it fails, or ends.
+    pub fn direction(&self) -> &'static str {
+        if matches!(self.changing, Changing::Copy(_)) { "to" } else { "of" }
     }
 }
 
@@ -97,7 +131,7 @@ impl Changes {
         let waits = |c: &Change| c.state == Standing::Waits;
         let next = (0..self.all.len()).find(|&at| waits(&self.all[at]) && !runs(&self.all, self.all[at].place))?;
         let change = &mut self.all[next];
-        let work = change.work.take()?;
+        let work = Work::Change(Box::new(change.changing.clone()));
         (change.state, change.since) = (Standing::Runs, Some(clock));
         Some((change.id, change.place, change.progress.clone(), work))
     }
@@ -107,10 +141,10 @@ impl Changes {
         self.all.iter().find(|change| change.id == id)
     }
 
-    /// Notes how one ended, and which run can be undone.
-    pub fn end(&mut self, id: u64, state: Standing, run: Option<RunId>) -> Option<&Change> {
+    /// Notes how one ended, and which runs can be undone.
+    pub fn end(&mut self, id: u64, state: Standing, runs: Vec<RunId>) -> Option<&Change> {
         let change = self.all.iter_mut().find(|change| change.id == id)?;
-        (change.state, change.run) = (state, run);
+        (change.state, change.runs) = (state, runs);
         Some(change)
     }
 
@@ -122,10 +156,30 @@ impl Changes {
         }
         change.progress.cancel();
         if change.state == Standing::Waits {
-            change.work = None;
-            change.state = Standing::Failed("stopped before it began; nothing was changed".to_owned());
+            change.state = Standing::Failed(vec!["stopped before it began; nothing was changed".to_owned()]);
         }
         true
+    }
+
+    /// Notes what is on its way in one.
+    pub fn watch(&mut self, id: u64, traffic: Traffic) {
+        if let Some(change) = self.all.iter_mut().find(|change| change.id == id) {
+            change.traffic = traffic;
+        }
+    }
+
+    /// Notes that `id` is tried again by job `again`.
+    pub fn tried_again(&mut self, id: u64, again: u64) {
+        if let Some(change) = self.all.iter_mut().find(|change| change.id == id) {
+            change.again = Some(again);
+        }
+    }
+
+    /// Looks how far those are that run.
+    pub fn look(&mut self, clock: Duration) {
+        for change in self.all.iter_mut().filter(|change| change.state == Standing::Runs) {
+            change.pace.note(clock, change.progress.counts());
+        }
     }
 
     /// Those that are not over.
@@ -144,19 +198,7 @@ mod tests {
     use super::*;
 
     fn change(id: u64, place: PlaceId) -> Change {
-        Change {
-            id,
-            place,
-            kind: "prune",
-            what: String::new(),
-            progress: Progress::new(),
-            asked: Timestamp::UNIX_EPOCH,
-            since: None,
-            state: Standing::Waits,
-            plan: None,
-            run: None,
-            work: Some(Work::Load),
-        }
+        Change::new(id, place, Changing::Empty(None), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -165,7 +207,7 @@ mod tests {
         [change(1, 0), change(2, 0), change(3, 1)].into_iter().for_each(|c| changes.add(c));
         let mut begun = || changes.begin(Duration::ZERO).map(|(id, ..)| id);
         assert_eq!([begun(), begun(), begun()], [Some(1), Some(3), None]);
-        changes.end(1, Standing::Done(Vec::new()), None);
+        changes.end(1, Standing::Done(Vec::new()), Vec::new());
         assert_eq!(changes.begin(Duration::ZERO).map(|(id, ..)| id), Some(2));
         assert_eq!(changes.all().len(), 3);
     }
@@ -177,7 +219,7 @@ mod tests {
         changes.begin(Duration::ZERO);
         assert!(changes.stop(2) && changes.stop(1) && !changes.stop(1));
         assert_eq!(changes.open().map(|c| c.id).collect::<Vec<_>>(), [1], "what runs ends by itself");
-        changes.end(1, Standing::Done(Vec::new()), None);
+        changes.end(1, Standing::Done(Vec::new()), Vec::new());
         assert!(changes.begin(Duration::ZERO).is_none());
     }
 }

@@ -234,6 +234,12 @@ impl Tab for Versions {
         self.listing.text(&|n| row(&all[n], facts.target, &self.sums, look))
     }
 
+    fn marked(&self, facts: &Facts) -> Vec<Target> {
+        let marks = self.listing.list.marks();
+        let marked = indexes(facts).iter().filter(|index| marks.contains(&index.digest));
+        marked.map(|index| Target { place: facts.target.place, digest: index.digest }).collect()
+    }
+
     fn target(&self, facts: &Facts, _shared: &Shared) -> Option<Target> {
         let index = indexes(facts).get(self.listing.list.current()?)?;
         Some(Target { place: facts.target.place, digest: index.digest })
