@@ -327,6 +327,7 @@ pub fn kind_of(status: StatusCode) -> Kind {
         403 => Kind::Denied,
         404 | 410 => Kind::NotFound,
         409 | 412 => Kind::Stale,
+        501 => Kind::Unsupported,
         408 | 425 | 429 | 500..=599 => Kind::Unavailable,
         400..=499 => Kind::Invalid,
         _ => Kind::Corrupt,

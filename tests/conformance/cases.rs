@@ -4,10 +4,12 @@ use crate::{Harness, World};
 use bytes::Bytes;
 use cachedeck::error::{Kind, Result};
 use cachedeck::model::digest::Digest;
+use cachedeck::model::location::Location;
 use cachedeck::model::plan::{RunId, Target};
 use cachedeck::model::usage::UsageRecord;
 use cachedeck::progress::Progress;
-use cachedeck::store::{BlobEntry, BlobReader, DOCUMENT_LIMIT, Expected, Listing, Opaque, Reference, Store};
+use cachedeck::store::memory::Memory;
+use cachedeck::store::{BlobEntry, BlobReader, DOCUMENT_LIMIT, Expected, Listing, Opaque, Reference, Store, catalog};
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -41,6 +43,9 @@ cases![
     cancelled_measuring_says_so_for_the_rest,
     a_blob_is_put_only_if_it_is_what_it_says,
     an_upload_that_breaks_off_leaves_nothing,
+    taking_brings_what_kin_have,
+    what_is_foreign_is_not_taken,
+    renewing_tells_what_is_there,
     publishing_needs_all_blobs,
     publishing_minds_what_was_expected,
     removing_is_idempotent_and_minds_the_version,
@@ -483,6 +488,50 @@ fn breaking_off(bytes: &'static [u8]) -> BlobReader {
         }
     }
     Box::new(bytes.chain(Broken))
+}
+
+async fn taking_brings_what_kin_have(harness: Harness) {
+    let mut world = World::default();
+    let digest = world.blob("somewhere else");
+    let (from, to) = (harness(&world), harness(&World::default()));
+    let (store, Some(kin)) = (&to.store, from.store.kin()) else { return };
+    if !store.capabilities().write {
+        return;
+    }
+    match store.take(&digest, 14, &kin).await.unwrap() {
+        true => assert_eq!(store.read(&digest, 14).await.unwrap(), "somewhere else"),
+        false => assert!(!is_there(store, &digest).await),
+    }
+    assert!(!matches!(store.take(&absent(), 3, &kin).await, Ok(true)));
+    assert!(!is_there(store, &absent()).await);
+    assert!(is_there(&from.store, &digest).await, "it stays where it was");
+}
+
+async fn what_is_foreign_is_not_taken(harness: Harness) {
+    let place = harness(&World::default());
+    let (store, bytes) = (&place.store, Bytes::from_static(b"foreign"));
+    if !store.capabilities().write {
+        return;
+    }
+    let (memory, folder) = (Memory::new(Location::new("memory")), tempfile::tempdir().unwrap());
+    let local = catalog::make(&Location::local_dir(folder.path().to_str().unwrap())).unwrap();
+    let digest = memory.insert(bytes.clone());
+    local.put(&digest, Box::new(std::io::Cursor::new(bytes))).await.unwrap();
+    let foreign = if store.location().kind() == "memory" { local.kin() } else { memory.kin() };
+    assert!(!store.take(&digest, 7, &foreign.unwrap()).await.unwrap());
+    assert!(!is_there(store, &digest).await);
+}
+
+async fn renewing_tells_what_is_there(harness: Harness) {
+    let mut world = World::default();
+    let digest = world.blob("there");
+    let place = harness(&world);
+    if !place.store.capabilities().has_caches() {
+        return;
+    }
+    let before = place.store.stat(&digest).await.unwrap();
+    assert_eq!(place.store.renew(&digest).await.unwrap(), before);
+    fails(place.store.renew(&absent()).await, Kind::NotFound);
 }
 
 async fn publishing_needs_all_blobs(harness: Harness) {

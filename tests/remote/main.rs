@@ -1,6 +1,6 @@
 //! The real program against places that are not on this disk: real servers, and stand-ins for what has none.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
@@ -14,6 +14,7 @@ mod azblob;
 mod azblob_changes;
 mod builder;
 mod canaries;
+mod changing_faults;
 mod discarding;
 mod faults;
 mod gha;
@@ -22,3 +23,4 @@ mod registry;
 mod registry_writes;
 mod s3;
 mod s3_changes;
+mod taking;

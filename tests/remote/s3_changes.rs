@@ -388,7 +388,7 @@ async fn long_blobs_come_in_parts_and_are_checked_before_they_are_there() {
     let measured = stage.store.measure(&[digest], &Progress::new()).await.remove(0).unwrap();
     assert_eq!((measured.size, measured.digest), (33_600_000, digest));
     let parts = stage.proxy.asked().iter().filter(|asked| asked.line.contains("partNumber=")).count();
-    assert_eq!(parts, 2 * 3 - 1, "the last of the wrong one was not even sent");
+    assert_eq!(parts, 2 * 5 - 1, "the last of the wrong one was not even sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -311,6 +311,10 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Asked>> {
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value.trim()).unwrap());
     }
     let mut body = bytes.split_off(end + 4);
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(TRANSFER_ENCODING);
+        return Ok(chunks(stream, body).await?.map(|body| Asked { line, headers, body }));
+    }
     let length = headers.get(CONTENT_LENGTH).map_or(0, |value| value.to_str().unwrap().parse().unwrap());
     while body.len() < length {
         if stream.read_buf(&mut body).await? == 0 {
@@ -318,6 +322,32 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Asked>> {
         }
     }
     Ok(Some(Asked { line, headers, body }))
+}
+
+/// Reads a body in chunks, of which `begun` was read already; `None` if it breaks off.
+async fn chunks(stream: &mut TcpStream, begun: Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+    let (mut raw, mut body) = (begun, Vec::new());
+    loop {
+        let Some(at) = raw.windows(2).position(|two| two == b"\r\n") else {
+            if stream.read_buf(&mut raw).await? == 0 {
+                return Ok(None);
+            }
+            continue;
+        };
+        let size = String::from_utf8_lossy(&raw[..at]).into_owned();
+        let size = size.split(';').next().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let Some(size) = size else { return Ok(None) };
+        while raw.len() < at + 2 + size + 2 {
+            if stream.read_buf(&mut raw).await? == 0 {
+                return Ok(None);
+            }
+        }
+        body.extend_from_slice(&raw[at + 2..at + 2 + size]);
+        raw.drain(..at + 2 + size + 2);
+        if size == 0 {
+            return Ok(Some(body));
+        }
+    }
 }
 
 /// Asks the server. `Host` stays as the program gave it: signatures are made with it, and answers hold it.

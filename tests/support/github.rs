@@ -150,7 +150,8 @@ impl Contents {
 struct Shared {
     contents: Mutex<Contents>,
     intercept: Mutex<Option<Intercept>>,
-    storage: String,
+    /// What signed URLs begin with.
+    storage: Mutex<String>,
 }
 
 /// The stand-in, as long as this lives.
@@ -187,8 +188,11 @@ impl Github {
         };
         let ((api, url), (blobs, storage)) = (listen(api), listen(storage));
         let contents = Contents { remaining: 5000, quota_gb: Some(10), retention_days: Some(7), ..Contents::default() };
-        let shared =
-            Arc::new(Shared { contents: Mutex::new(contents), intercept: Mutex::new(None), storage: storage.clone() });
+        let shared = Arc::new(Shared {
+            contents: Mutex::new(contents),
+            intercept: Mutex::new(None),
+            storage: Mutex::new(storage.clone()),
+        });
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (for_api, for_storage) = (shared.clone(), shared.clone());
         std::thread::spawn(move || {
@@ -247,6 +251,11 @@ impl Github {
     /// Lets `intercept` see every request first.
     pub fn intercept(&self, intercept: impl FnMut(&Seen, &mut Contents) -> Option<Response> + Send + 'static) {
         *self.shared.intercept.lock().unwrap() = Some(Box::new(intercept));
+    }
+
+    /// Lets signed URLs lead to `url`, which leads on to the storage.
+    pub fn sign_for(&self, url: &str) {
+        url.clone_into(&mut self.shared.storage.lock().unwrap());
     }
 
     /// All requests so far.
@@ -326,12 +335,13 @@ async fn serve_api(State(shared): State<Arc<Shared>>, request: Request) -> Respo
         Ok(seen) => seen,
         Err(answer) => return answer,
     };
+    let storage = shared.storage.lock().unwrap().clone();
     let mut contents = shared.contents.lock().unwrap();
     if let Some(call) = seen.path.strip_prefix("/twirp/github.actions.results.api.v1.CacheService/") {
-        return twirp(&mut contents, &shared.storage, (call, &headers), &body);
+        return twirp(&mut contents, &storage, (call, &headers), &body);
     }
     if let Some(call) = seen.path.strip_prefix("/_apis/artifactcache/") {
-        return v1(&mut contents, &shared.storage, (call, &seen, &headers), &body);
+        return v1(&mut contents, &storage, (call, &seen, &headers), &body);
     }
     rest(&mut contents, &seen, &headers)
 }

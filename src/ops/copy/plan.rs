@@ -169,9 +169,9 @@ pub async fn plan(
             let blob = Blob { digest: layer.blob, size, packs: packs(layer), there: false, diff_id: layer.diff_id };
             blobs.entry(layer.blob).or_insert(blob);
         }
-        for name in &pick.names {
-            to.may_be_called(name)?;
-            let was = references.items.iter().find(|reference| reference.name == *name).cloned();
+        for name in pick.names.iter().map(|name| to.name_in_full(name)) {
+            to.may_be_called(&name)?;
+            let was = references.items.iter().find(|reference| reference.name == name).cloned();
             let leads_to = match &was {
                 Some(Reference { digest: Some(digest), .. }) => Some(*digest),
                 Some(was) => Some(Digest::of(&to.document(was, document::LIMIT).await?)),
@@ -179,9 +179,9 @@ pub async fn plan(
             };
             let differs = leads_to.is_some() && version.digest.is_some() && leads_to != version.digest;
             if differs && !wish.overwrite {
-                return Err(taken(name, to));
+                return Err(taken(&name, to));
             }
-            version.names.push(Named { name: name.clone(), was, leads_to });
+            version.names.push(Named { name, was, leads_to });
         }
         plan.versions.push(version);
     }

@@ -28,7 +28,8 @@ pub(super) struct Container {
     pipeline: Pipeline,
     base: Url,
     name: String,
-    /// Whether a role of Entra ID decides what may be done.
+    /// The account's own name, and whether a role of Entra ID decides what may be done there.
+    account: String,
     by_role: bool,
     /// The shared access signature, for it must go along with the source of a copy, too.
     signature: Option<String>,
@@ -64,6 +65,7 @@ impl Container {
             _ => None,
         };
         let by_role = matches!(credentials, Credentials::EntraId);
+        let account = account_name.clone();
         let credentials = match credentials {
             Credentials::Key(key) => StorageCredentials::access_key(account_name, Secret::new(key)),
             Credentials::Signature(query) => StorageCredentials::sas_token(query)
@@ -74,7 +76,7 @@ impl Container {
         let options = ClientOptions::default().retry(RetryOptions::none()).transport(TransportOptions::new(client));
         let pipeline = new_pipeline_from_options(options, credentials);
         let clock = Clock::default();
-        Ok(Self { pipeline, base: account_url, name: container, by_role, signature, clock })
+        Ok(Self { pipeline, base: account_url, name: container, account, by_role, signature, clock })
     }
 
     /// The container's own URL, to ask something of it.
@@ -103,6 +105,11 @@ impl Container {
         url
     }
 
+    /// Whether another container is of the same account, and whoever asks may be told the same way there.
+    pub(super) fn is_kin(&self, other: &Self) -> bool {
+        self.base == other.base && self.account == other.account && self.by_role == other.by_role
+    }
+
     /// What people know it by.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -117,6 +124,27 @@ impl Container {
     /// Asks, signed.
     pub(super) async fn ask(&self, method: Method, url: Url) -> std::result::Result<Answer, Failure> {
         self.send(method, url, &[], None).await
+    }
+
+    /// Writes, signed. A container that is not there is made first, as BuildKit's exporter makes it.
+    pub(super) async fn write(
+        &self,
+        url: Url,
+        more: &[(&'static str, &str)],
+        body: Option<Bytes>,
+    ) -> std::result::Result<Answer, Failure> {
+        let refusal = match self.send(Method::Put, url.clone(), more, body.clone()).await {
+            Err(Failure::Refused(refusal)) if refusal.code.as_deref() == Some("ContainerNotFound") => refusal,
+            done => return done,
+        };
+        match self.send(Method::Put, self.url(&[("restype", "container")]), &[], None).await {
+            Ok(_) => tracing::info!(container = self.name, "made a container"),
+            // Somebody else was quicker.
+            Err(Failure::Refused(other)) if other.code.as_deref() == Some("ContainerAlreadyExists") => {}
+            Err(Failure::Refused(_)) => return Err(Failure::Refused(refusal)),
+            Err(failure) => return Err(failure),
+        }
+        self.send(Method::Put, url, more, body).await
     }
 
     /// Asks, signed, with headers, whose names are in small letters, and a body.

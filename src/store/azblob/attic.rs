@@ -92,8 +92,10 @@ pub(super) async fn restore(place: &Place, run: &RunId, targets: &[Target], prog
                 match own::copy(place, (&copy, &key), ("if-none-match", "*")).await {
                     Ok(length) if length == Some(target.bytes) => {}
                     Ok(_) => return Err(Error::corrupt(format!("blob {} did not come back whole", target.digest))),
-                    // Somebody else wrote it meanwhile.
-                    Err(error) if error.kind() == Kind::Stale => {}
+                    // Somebody else may have written it meanwhile. The copy goes only if it is known to be there.
+                    Err(error) if error.kind() == Kind::Stale => {
+                        own::head(place, &key).await.map_err(|_| error)?;
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -1,5 +1,5 @@
 //! `type=azblob`: a container of an Azure storage account, as BuildKit's azblob exporter writes it: a bare cache config under
-//! each name, blobs under their digests. Unlike BuildKit it never makes a container.
+//! each name, blobs under their digests. Only what writes makes a container that is not there.
 //! What changes something is in files of its own: `write`, `attic` and `lease`.
 
 mod account;
@@ -16,7 +16,8 @@ mod write;
 use super::keyed::Layout;
 use super::siblings;
 use super::{
-    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Opaque, Reference, References, Store, http,
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Kin, Listing, Opaque, Reference, References, Store,
+    http,
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -194,6 +195,17 @@ impl Store for Azblob {
     async fn open(&self, digest: &Digest) -> Result<BlobReader> {
         let answer = self.blob(Method::Get, digest).await?;
         Ok(Box::new(StreamReader::new(answer.body.map_err(broken))))
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        Some(Kin::new(self.0.clone()))
+    }
+
+    async fn take(&self, digest: &Digest, size: u64, from: &Kin) -> Result<bool> {
+        match from.whereabouts::<Arc<Place>>() {
+            Some(from) => write::take(self, digest, size, from).await,
+            None => Ok(false),
+        }
     }
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {

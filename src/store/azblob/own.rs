@@ -79,10 +79,20 @@ pub(super) async fn copy(
     (from, to): (&str, &str),
     condition: (&'static str, &str),
 ) -> Result<Option<u64>> {
-    let what = format!("copying {from}");
-    let source = place.container.source_url(from);
-    let (url, headers) = (place.container.blob_url(to), [("x-ms-copy-source", source.as_str()), condition]);
-    let copied = place.container.send(Method::Put, url, &headers, None).await;
+    copy_from(place, &place.container.source_url(from), to, &[condition]).await
+}
+
+/// As [`copy`], from a URL within the account, which is never shown.
+pub(super) async fn copy_from(
+    place: &Place,
+    source: &str,
+    to: &str,
+    conditions: &[(&'static str, &str)],
+) -> Result<Option<u64>> {
+    let what = format!("copying to {to}");
+    let mut headers = vec![("x-ms-copy-source", source)];
+    headers.extend(conditions);
+    let copied = place.container.write(place.container.blob_url(to), &headers, None).await;
     copied.map_err(|e| place.container.changing(&what, e))?;
     loop {
         let head = head(place, to).await?;

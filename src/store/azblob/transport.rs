@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::store::BlobReader;
-use crate::store::http::{self, Http};
+use crate::store::http::{self, Http, Repeat};
 use async_trait::async_trait;
 use azure_core::error::{ErrorKind, ResultExt as _};
 use azure_core::headers::{CONTENT_LENGTH, HeaderName, HeaderValue, Headers};
@@ -73,7 +73,14 @@ impl HttpClient for Transport {
             }
         }
         let failed = |error: Error| azure_core::Error::new(ErrorKind::Io, error);
-        let response = self.0.send(sent).await.map_err(failed)?;
+        let is_block = sent.url().query_pairs().any(|(key, value)| key == "comp" && value == "block");
+        let repeat = match *sent.method() {
+            Method::GET | Method::HEAD => Repeat::Safe,
+            // It replaces itself.
+            Method::PUT if is_block => Repeat::Safe,
+            _ => Repeat::Never,
+        };
+        let response = self.0.send_as(sent, repeat).await.map_err(failed)?;
         if !response.status().is_success() {
             return Err(azure_core::Error::new(ErrorKind::Other, self.refusal(response).await));
         }

@@ -7,106 +7,126 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::text;
 use crate::store::keyed::fresh;
+use crate::store::parts::{Part, Parts};
 use crate::store::{BlobReader, Expected, Reference};
 use azure_core::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
-use sha2::Digest as _;
-use tokio::io::AsyncReadExt as _;
 
-/// Bytes of a block, and of what is sent in one piece at most. Azure takes fifty thousand blocks.
-const BLOCK: usize = 16 << 20;
 /// Requests at a time.
 const IN_FLIGHT: usize = 16;
 
 /// Stores a blob.
-pub(super) async fn put(place: &Place, digest: &Digest, mut body: BlobReader) -> Result<()> {
+pub(super) async fn put(place: &Place, digest: &Digest, body: BlobReader) -> Result<()> {
     let key = place.layout.blob(digest);
-    let is_there = match own::head(place, &key).await {
-        Ok(_) => true,
-        Err(error) if error.kind() == Kind::NotFound => false,
+    let mut parts = Parts::of(digest, body);
+    match own::head(place, &key).await {
+        Ok(_) => return parts.check().await,
+        Err(error) if error.kind() == Kind::NotFound => {}
         Err(error) => return Err(error),
+    }
+    let Some(first) = parts.next().await? else { return Ok(()) };
+    let what = format!("writing blob {digest}");
+    let sent = match first.is_last {
+        true => whole(place, &key, first.bytes.clone(), ("if-none-match", "*")).await.map(drop),
+        false => {
+            let blocks = Blocks { place, key: &key, upload: fresh() };
+            let (_, ids) = parts.send(first, |part| Box::pin(blocks.send(&what, part))).await?;
+            blocks.join(&ids).await
+        }
     };
-    let mut hasher = sha2::Sha256::new();
-    let mut blocks = Blocks { place, key: &key, upload: fresh(), ids: Vec::new() };
-    loop {
-        let block = block(digest, &mut body).await?;
-        hasher.update(&block);
-        let is_last = block.len() < BLOCK;
-        if is_last {
-            let is = Digest::from_bytes(std::mem::take(&mut hasher).finalize().into());
-            if is != *digest {
-                // Blocks that were sent and never joined are Azure's to forget.
-                return Err(Error::corrupt(format!("what was sent as {digest} is {is}")));
-            }
+    match sent.map_err(|e| place.container.changing(&what, e)) {
+        // Somebody else may have been quicker, with the same bytes; or it is there, and only the answer was lost. It is visible
+        // as a whole or not at all.
+        Err(error) if matches!(error.kind(), Kind::Stale | Kind::Unavailable) => {
+            own::head(place, &key).await.map(drop).map_err(|_| error)
         }
-        if !is_there {
-            let sent = match (blocks.ids.is_empty(), is_last) {
-                (true, true) => own::upload(place, &key, block, Some(("if-none-match", "*"))).await.map(drop),
-                (_, false) => blocks.send(block).await,
-                (false, true) => match blocks.send(block).await {
-                    Ok(()) => blocks.join().await,
-                    Err(failure) => Err(failure),
-                },
-            };
-            match sent.map_err(|e| place.container.changing(&format!("writing blob {digest}"), e)) {
-                Ok(()) => {}
-                // Somebody else was quicker, with the same bytes.
-                Err(error) if is_last && error.kind() == Kind::Stale => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        if is_last {
-            return Ok(());
-        }
+        sent => sent,
     }
 }
 
-/// The next block: shorter than [`BLOCK`] only at the end.
-async fn block(digest: &Digest, body: &mut BlobReader) -> Result<Bytes> {
-    let mut block = BytesMut::new();
-    while block.len() < BLOCK {
-        block.reserve((64 << 10).min(BLOCK - block.len()));
-        let read = body.take((BLOCK - block.len()) as u64).read_buf(&mut block).await;
-        if read.map_err(|e| crate::store::reading(digest, e))? == 0 {
-            break;
-        }
-    }
-    Ok(block.freeze())
+/// Writes a blob in one piece, on a condition: a header and its value. Its ETag.
+async fn whole(
+    place: &Place,
+    key: &str,
+    bytes: Bytes,
+    condition: (&'static str, &str),
+) -> std::result::Result<Option<String>, Failure> {
+    let headers = [("x-ms-blob-type", "BlockBlob"), condition];
+    let written = place.container.write(place.container.blob_url(key), &headers, Some(bytes)).await;
+    written.map(|answer| answer.etag)
 }
 
-/// An upload in blocks, invisible until they are joined.
+/// An upload in blocks, invisible until they are joined. Those that never are, are Azure's to forget.
 struct Blocks<'a> {
     place: &'a Place,
     key: &'a str,
     /// A word of this upload's own, so that two uploads of one blob do not mix.
     upload: String,
-    ids: Vec<String>,
 }
 
 impl Blocks<'_> {
-    async fn send(&mut self, block: Bytes) -> std::result::Result<(), Failure> {
-        if block.is_empty() {
-            return Ok(());
-        }
-        let id = STANDARD.encode(format!("{}-{:08}", self.upload, self.ids.len()));
+    async fn send(&self, what: &str, part: Part) -> Result<String> {
+        let id = STANDARD.encode(format!("{}-{:08}", self.upload, part.number()));
         let mut url = self.place.container.blob_url(self.key);
         url.query_pairs_mut().append_pair("comp", "block").append_pair("blockid", &id);
-        self.place.container.send(Method::Put, url, &[], Some(block)).await?;
-        self.ids.push(id);
-        Ok(())
+        let sent = self.place.container.write(url, &[], Some(part.bytes.clone())).await;
+        sent.map(|_| id).map_err(|e| self.place.container.changing(what, e))
     }
 
-    async fn join(&self) -> std::result::Result<(), Failure> {
+    async fn join(&self, ids: &[String]) -> std::result::Result<(), Failure> {
         let mut url = self.place.container.blob_url(self.key);
         url.query_pairs_mut().append_pair("comp", "blocklist");
-        let ids: String = self.ids.iter().map(|id| format!("<Latest>{id}</Latest>")).collect();
+        let ids: String = ids.iter().map(|id| format!("<Latest>{id}</Latest>")).collect();
         let list = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>{ids}</BlockList>");
-        let joined = self.place.container.send(Method::Put, url, &[("if-none-match", "*")], Some(list.into())).await;
-        joined.map(drop)
+        self.place.container.write(url, &[("if-none-match", "*")], Some(list.into())).await.map(drop)
     }
+}
+
+/// Stores a blob that another place of the same account has, see [`crate::store::Store::take`]. Azure copies it; within an
+/// account that is mostly done at once.
+pub(super) async fn take(place: &Place, digest: &Digest, size: u64, from: &Place) -> Result<bool> {
+    let (key, source) = (place.layout.blob(digest), from.layout.blob(digest));
+    let is_itself = place.container.blob_url(&key) == from.container.blob_url(&source);
+    if !place.container.is_kin(&from.container) || is_itself {
+        return Ok(false);
+    }
+    match own::head(place, &key).await {
+        Ok(_) => return Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let theirs = match own::head(from, &source).await {
+        Ok(head) => head,
+        Err(error) if may_be_sent(error.kind()) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if theirs.length != Some(size) {
+        let what = format!("blob {digest} of {} is not {size} bytes long, as it should be", from.container.name());
+        return Err(Error::corrupt(what));
+    }
+    let tag = theirs.etag.unwrap_or_default();
+    let conditions = [("x-ms-source-if-match", tag.as_str()), ("if-none-match", "*")];
+    match own::copy_from(place, &from.container.source_url(&source), &key, &conditions).await {
+        Ok(length) if length == Some(size) => Ok(true),
+        Ok(_) => Err(Error::corrupt(format!("the copy of blob {digest} is not as long as it is"))),
+        Err(error) if may_be_sent(error.kind()) => Ok(false),
+        // Somebody else has written it meanwhile; or it is the source that was, which is to be read then.
+        Err(error) if error.kind() == Kind::Stale => Ok(own::head(place, &key).await.is_ok()),
+        // It may have gone well, and only the answer was lost.
+        Err(error) if error.kind() == Kind::Unavailable => match own::head(place, &key).await {
+            Ok(head) if head.copy.as_deref() == Some("success") && head.length == Some(size) => Ok(true),
+            _ => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether what Azure does not do by itself may well go the usual way.
+fn may_be_sent(kind: Kind) -> bool {
+    matches!(kind, Kind::NotFound | Kind::Denied | Kind::Unauthenticated | Kind::Invalid | Kind::Unsupported)
 }
 
 /// Writes a cache config under a name, see [`crate::store::Store::publish`].
@@ -142,7 +162,7 @@ pub(super) async fn publish(
             ("if-match", tag.as_str())
         }
     };
-    let written = own::upload(place, &key, document.clone(), Some(condition)).await;
+    let written = whole(place, &key, document.clone(), condition).await;
     let etag = match written.map_err(|e| place.container.changing(&what, e)) {
         Ok(etag) => etag,
         Err(error) if error.kind() == Kind::Stale => return Err(stale(&what)),

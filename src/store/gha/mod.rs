@@ -390,6 +390,13 @@ impl Store for Gha {
         }
     }
 
+    fn may_be_called(&self, name: &str) -> Result<()> {
+        match self.service.as_ref().and_then(Service::writable) {
+            Some(git_ref) => save::scope(name, git_ref).map(drop),
+            None => Ok(()),
+        }
+    }
+
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {
         save::blob(self, digest, body).await
     }

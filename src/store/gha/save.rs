@@ -117,7 +117,7 @@ pub async fn config(
 }
 
 /// The scope of a name that may be written: a bare scope, or one under the ref that the run writes.
-fn scope<'a>(name: &'a str, git_ref: &str) -> Result<&'a str> {
+pub fn scope<'a>(name: &'a str, git_ref: &str) -> Result<&'a str> {
     let scope = actions::scope_of(name);
     if scope != name {
         let under = name.get(scope.len() + 1..).unwrap_or_default();

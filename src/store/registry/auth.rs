@@ -68,6 +68,8 @@ pub struct Auth {
     trusted: Vec<String>,
     /// What tokens are asked for: `pull`, `pull,push`.
     actions: &'static str,
+    /// Another repository of the registry that is to be read, too.
+    beside: Option<String>,
     login: Arc<OnceCell<Option<Login>>>,
     pass: Mutex<Pass>,
     /// Why credentials were not used, as far as is known.
@@ -84,6 +86,7 @@ impl Auth {
             folder: credentials::folder(),
             trusted: trusted.split(',').map(|host| host.trim().to_ascii_lowercase()).collect(),
             actions: "pull",
+            beside: None,
             login: Arc::default(),
             pass: Mutex::default(),
             withheld: std::sync::Mutex::default(),
@@ -98,10 +101,16 @@ impl Auth {
             folder: self.folder.clone(),
             trusted: self.trusted.clone(),
             actions,
+            beside: None,
             login: self.login.clone(),
             pass: Mutex::default(),
             withheld: std::sync::Mutex::default(),
         }
+    }
+
+    /// One that also gets to read another repository of the registry.
+    pub fn beside(&self, repository: &str) -> Self {
+        Self { beside: Some(repository.to_owned()), ..self.allowing(self.actions) }
     }
 
     /// What to show the registry now; a token that is about to expire is replaced first.
@@ -160,10 +169,16 @@ impl Auth {
         allow(self.repository.url(), &bearer.realm).await?;
         let login = self.login_for(&bearer.realm).await;
         let scope = format!("repository:{}:{}", self.repository.name, self.actions);
-        let mut asked: Vec<(&str, &str)> = vec![("scope", &scope)];
+        let beside = self.beside.as_ref().map(|name| format!("repository:{name}:pull"));
+        let both = [Some(scope.as_str()), beside.as_deref()].into_iter().flatten();
+        let mut asked: Vec<(&str, &str)> = both.clone().map(|scope| ("scope", scope)).collect();
+        let together = both.collect::<Vec<_>>().join(" ");
         asked.extend(bearer.service.as_deref().map(|service| ("service", service)));
         let request = match &login {
             Some(Login::Identity(token)) => {
+                // OAuth knows one scope of several words.
+                asked.retain(|(key, _)| *key != "scope");
+                asked.push(("scope", &together));
                 asked.extend([("grant_type", "refresh_token"), ("client_id", "cachedeck"), ("refresh_token", token)]);
                 let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(asked).finish();
                 let mut request = self.http.request(Method::POST, bearer.realm.clone());

@@ -14,7 +14,7 @@ mod remove;
 mod tags;
 
 use super::http::{Http, Repeat};
-use super::{BlobEntry, BlobReader, Capabilities, Expected, Frees, Reference, References, Store};
+use super::{BlobEntry, BlobReader, Capabilities, Expected, Frees, Kin, Reference, References, Store};
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::Envelope;
 use crate::model::digest::Digest;
@@ -29,9 +29,10 @@ use jiff::SignedDuration;
 use reference::Repository;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use reqwest::{Method, Request, Response, StatusCode, Url};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Mutex as AsyncMutex;
 
 /// Requests in flight at a time, where many tags or blobs are asked for.
 const PARALLEL: usize = 32;
@@ -46,7 +47,7 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     let http = Http::new()?;
     let auth = Auth::new(http.clone(), repository.clone());
     let (pushing, deleting) = (auth.allowing("pull,push"), auth.allowing("pull,delete"));
-    let api = Api { http, auth, pushing, deleting, repository };
+    let api = Api { http, auth, pushing, deleting, mounting: AsyncMutex::default(), repository };
     let (manifests, whole_digests) = (Mutex::default(), AtomicBool::default());
     Ok(Arc::new(Registry { location: location.clone(), api, manifests, whole_digests }))
 }
@@ -60,10 +61,18 @@ struct Api {
     pushing: Auth,
     /// For what is taken away.
     deleting: Auth,
+    /// For blobs of other repositories, by their names.
+    mounting: AsyncMutex<HashMap<String, Arc<Auth>>>,
     repository: Repository,
 }
 
 impl Api {
+    /// For blobs that come from the repository `from`.
+    async fn mounting(&self, from: &str) -> Arc<Auth> {
+        let mut known = self.mounting.lock().await;
+        known.entry(from.to_owned()).or_insert_with(|| Arc::new(self.pushing.beside(from))).clone()
+    }
+
     /// Sends a request that reads. When the registry refuses it, a new pass is got for it, once.
     async fn send(&self, method: Method, url: Url) -> Result<Response> {
         let request = self.http.request(method, url);
@@ -271,6 +280,17 @@ impl Store for Registry {
 
     fn may_be_called(&self, name: &str) -> Result<()> {
         push::tag(&self.api, name).map(drop)
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        Some(Kin::new(self.api.repository.clone()))
+    }
+
+    async fn take(&self, digest: &Digest, _size: u64, from: &Kin) -> Result<bool> {
+        match from.whereabouts::<Repository>() {
+            Some(from) => push::mount(&self.api, digest, from).await,
+            None => Ok(false),
+        }
     }
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {

@@ -6,6 +6,7 @@
 
 use super::Api;
 use super::heads::head;
+use super::reference::Repository;
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope;
 use crate::model::digest::Digest;
@@ -61,6 +62,54 @@ pub fn tag(api: &Api, name: &str) -> Result<Url> {
         Error::invalid(format!("{name:?} can't be a tag"))
             .with_hint("a tag has letters, digits, `_`, `.` and `-`, at most 128 of them: choose another name")
     })
+}
+
+/// Stores a blob that another repository of this registry has, without sending it, see [`crate::store::Store::take`].
+pub async fn mount(api: &Api, digest: &Digest, from: &Repository) -> Result<bool> {
+    let here = &api.repository;
+    if from.url().origin() != here.url().origin() || from.name == here.name {
+        return Ok(false);
+    }
+    if is_there(api, digest).await? {
+        return Ok(true);
+    }
+    let uploads = here.uploads()?;
+    let mut url = uploads.clone();
+    url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", &from.name);
+    let mut request = api.http.request(Method::POST, url);
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    // That it is mounted twice does no harm.
+    let answered = api.send_as(&*api.mounting(&from.name).await, request, Repeat::IfLimited).await;
+    let response = match answered {
+        Ok(response) => response,
+        // Who may not read there may be given what the user has.
+        Err(error) if may_be_sent(error.kind()) => return Ok(false),
+        // It may have gone well, and only the answer was lost.
+        Err(error) if error.kind() == Kind::Unavailable => match is_there(api, digest).await {
+            Ok(true) => return Ok(true),
+            _ => return Err(error),
+        },
+        Err(error) => return Err(error),
+    };
+    match response.status() {
+        StatusCode::CREATED => Ok(true),
+        // It does not, and has begun an upload instead.
+        StatusCode::ACCEPTED => {
+            if let Some(session) = session(&uploads, response.headers()).await? {
+                give_up(api, session).await;
+            }
+            Ok(false)
+        }
+        _ => {
+            let error = refused(api, format!("blob {digest}"), &response);
+            if may_be_sent(error.kind()) { Ok(false) } else { Err(error) }
+        }
+    }
+}
+
+/// Whether what the registry does not do by itself may well go the usual way.
+fn may_be_sent(kind: Kind) -> bool {
+    matches!(kind, Kind::NotFound | Kind::Denied | Kind::Unauthenticated | Kind::Invalid | Kind::Unsupported)
 }
 
 /// Lets a tag lead to a manifest, see [`crate::store::Store::publish`]; that what it needs is there has been seen to.

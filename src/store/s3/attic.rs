@@ -136,7 +136,8 @@ async fn back(s3: &S3, run: &RunId, digest: &Digest) -> Result<()> {
     // With the time it was written before, for whoever wants to know.
     match request.if_none_match("*").send().await.map_err(|e| changing(&what, e)) {
         Ok(_) => {}
-        Err(error) if error.kind() == Kind::Stale => return Ok(()),
+        // Somebody else may have written it meanwhile; the copy goes only if it is known to be there.
+        Err(error) if error.kind() == Kind::Stale => return s3.head(&key).await.map(drop).map_err(|_| error),
         // A server that knows no such condition. What it would write over has the same bytes, as its digest says.
         Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Invalid) => {
             let request = s3.client().await?.copy_object().bucket(&s3.settings.bucket).key(&key);

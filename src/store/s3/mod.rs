@@ -19,6 +19,7 @@ mod past;
 mod ranges;
 mod settings;
 mod siblings;
+mod take;
 mod transport;
 mod versions;
 mod write;
@@ -26,7 +27,7 @@ mod write;
 use super::http::Clock;
 use super::siblings::look as look_beside;
 use super::{
-    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Listing, Opaque, Reference, References, Store,
+    BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Kin, Listing, Opaque, Reference, References, Store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -113,6 +114,13 @@ impl S3 {
         // Through an access point it is called otherwise.
         let between = if self.settings.bucket.starts_with("arn:") { "/object/" } else { "/" };
         utf8_percent_encode(&format!("{}{between}{key}", self.settings.bucket), IN_HEADERS).to_string()
+    }
+
+    /// A blob, by what is told of it.
+    fn entry(&self, digest: &Digest, head: &HeadObjectOutput) -> Result<BlobEntry> {
+        let size = head.content_length().and_then(|size| size.try_into().ok());
+        let size = size.ok_or_else(|| Error::corrupt(format!("{}: it has no length", self.blob(digest))))?;
+        Ok(BlobEntry { digest: *digest, size, modified: head.last_modified().and_then(time), document: None })
     }
 
     fn blob(&self, digest: &Digest) -> String {
@@ -234,10 +242,7 @@ impl Store for S3 {
     async fn stat(&self, digest: &Digest) -> Result<BlobEntry> {
         let request = self.client().await?.head_object().bucket(&self.settings.bucket);
         let head = request.key(self.settings.layout.blob(digest)).send().await;
-        let head = head.map_err(|e| classify(&self.blob(digest), e))?;
-        let size = head.content_length().and_then(|size| size.try_into().ok());
-        let size = size.ok_or_else(|| Error::corrupt(format!("{}: it has no length", self.blob(digest))))?;
-        Ok(BlobEntry { digest: *digest, size, modified: head.last_modified().and_then(time), document: None })
+        self.entry(digest, &head.map_err(|e| classify(&self.blob(digest), e))?)
     }
 
     async fn open(&self, digest: &Digest) -> Result<BlobReader> {
@@ -248,6 +253,26 @@ impl Store for S3 {
             None => io::Error::new(io::ErrorKind::ConnectionReset, error),
         });
         Ok(Box::new(StreamReader::new(pieces)))
+    }
+
+    fn kin(&self) -> Option<Kin> {
+        Some(Kin::new(self.clone()))
+    }
+
+    async fn take(&self, digest: &Digest, size: u64, from: &Kin) -> Result<bool> {
+        match from.whereabouts::<Self>() {
+            Some(from) => take::take(self, digest, size, from).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn renew(&self, digest: &Digest) -> Result<BlobEntry> {
+        let head = self.head(&self.settings.layout.blob(digest)).await.map_err(|e| e.context(self.blob(digest)))?;
+        match write::is_old(self, &head) {
+            true => write::renew(self, digest, &head).await?,
+            false => return self.entry(digest, &head),
+        }
+        self.stat(digest).await
     }
 
     async fn put(&self, digest: &Digest, body: BlobReader) -> Result<()> {

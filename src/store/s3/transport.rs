@@ -2,7 +2,7 @@
 //! again and how long to wait is not its business.
 
 use crate::error::{Error, Kind, Result};
-use crate::store::http::{Clock, Http, may_carry_credentials};
+use crate::store::http::{Clock, Http, Repeat, may_carry_credentials};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -73,7 +73,13 @@ async fn send(http: &Http, clock: &Clock, request: HttpRequest) -> Result<HttpRe
     }
     keep_private(&request)?;
     let elsewhere = is_beside(request.url());
-    let response = http.send(request).await?;
+    let repeat = match *request.method() {
+        reqwest::Method::GET | reqwest::Method::HEAD => Repeat::Safe,
+        // A part of an upload, which replaces itself.
+        reqwest::Method::PUT if request.url().query_pairs().any(|(key, _)| key == "partNumber") => Repeat::Safe,
+        _ => Repeat::Never,
+    };
+    let response = http.send_as(request, repeat).await?;
     let (status, headers) = (response.status(), response.headers().clone());
     if !elsewhere {
         clock.set(headers.get(DATE).and_then(|date| date.to_str().ok()));

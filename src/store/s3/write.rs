@@ -8,93 +8,72 @@ use super::{VERSION_ID, bare, conditions};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::text;
+use crate::store::parts::{Part, Parts};
 use crate::store::{BlobReader, Expected, Reference};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, MetadataDirective};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use sha2::Digest as _;
-use tokio::io::AsyncReadExt as _;
 
-/// Bytes of a part, and of what is sent in one piece at most. S3 takes ten thousand parts.
-const PART: usize = 16 << 20;
 /// Requests at a time.
 const IN_FLIGHT: usize = 16;
 
 /// Stores a blob.
-pub async fn put(s3: &S3, digest: &Digest, mut body: BlobReader) -> Result<()> {
-    let is_there = match s3.head(&s3.settings.layout.blob(digest)).await {
-        Ok(head) => Some(head),
-        Err(error) if error.kind() == Kind::NotFound => None,
+pub async fn put(s3: &S3, digest: &Digest, body: BlobReader) -> Result<()> {
+    let key = s3.settings.layout.blob(digest);
+    let mut parts = Parts::of(digest, body);
+    match s3.head(&key).await {
+        Ok(head) => {
+            parts.check().await?;
+            return renew(s3, digest, &head).await;
+        }
+        Err(error) if error.kind() == Kind::NotFound => {}
         Err(error) => return Err(error.context(s3.blob(digest))),
+    }
+    let Some(first) = parts.next().await? else { return Ok(()) };
+    let sent = match first.is_last {
+        true => {
+            let request = s3.client().await?.put_object().bucket(&s3.settings.bucket).key(&key);
+            let sent = request.body(ByteStream::from(first.bytes.clone())).send().await;
+            sent.map(drop).map_err(|e| changing(&writing(s3, digest), e))
+        }
+        false => in_parts(s3, digest, first, parts).await,
     };
-    let mut hasher = sha2::Sha256::new();
-    let mut upload: Option<Upload> = None;
-    loop {
-        let part = part(digest, &mut body).await?;
-        hasher.update(&part);
-        let is_last = part.len() < PART;
-        if is_last {
-            let is = Digest::from_bytes(std::mem::take(&mut hasher).finalize().into());
-            if is != *digest {
-                if let Some(upload) = upload.take() {
-                    upload.abort().await;
-                }
-                return Err(Error::corrupt(format!("what was sent as {digest} is {is}")));
-            }
-        }
-        match (&is_there, &mut upload, is_last) {
-            (Some(head), ..) if is_last => {
-                let size = head.content_length().unwrap_or_default();
-                return renew(s3, digest, size, head.last_modified().and_then(super::time)).await;
-            }
-            (Some(_), ..) => {}
-            (None, None, true) => {
-                let request = s3.client().await?.put_object().bucket(&s3.settings.bucket);
-                let request = request.key(s3.settings.layout.blob(digest)).body(ByteStream::from(part));
-                return request.send().await.map(drop).map_err(|e| changing(&writing(s3, digest), e));
-            }
-            (None, upload, _) => {
-                let begun = match upload {
-                    Some(begun) => begun,
-                    None => upload.insert(Upload::begin(s3, digest).await?),
-                };
-                if !part.is_empty() {
-                    begun.part(part).await?;
-                }
-            }
-        }
-        if is_last {
-            return match upload.take() {
-                Some(upload) => upload.complete().await,
-                None => Ok(()),
-            };
+    match sent {
+        // It may be there, and only the answer be lost. It is visible as a whole or not at all.
+        Err(error) if error.kind() == Kind::Unavailable => s3.head(&key).await.map(drop).map_err(|_| error),
+        sent => sent,
+    }
+}
+
+async fn in_parts(s3: &S3, digest: &Digest, first: Part, parts: Parts) -> Result<()> {
+    let upload = Upload::begin(s3, digest).await?;
+    match parts.send(first, |part| Box::pin(upload.part(part))).await {
+        Ok((_, parts)) => upload.complete(parts).await,
+        Err(error) => {
+            upload.abort().await;
+            Err(error)
         }
     }
 }
 
-/// The next part: shorter than [`PART`] only at the end.
-async fn part(digest: &Digest, body: &mut BlobReader) -> Result<Bytes> {
-    let mut part = BytesMut::new();
-    while part.len() < PART {
-        part.reserve((64 << 10).min(PART - part.len()));
-        let read = body.take((PART - part.len()) as u64).read_buf(&mut part).await;
-        if read.map_err(|e| crate::store::reading(digest, e))? == 0 {
-            break;
-        }
-    }
-    Ok(part.freeze())
+/// Whether BuildKit's exporter would renew what is told of.
+pub fn is_old(s3: &S3, head: &HeadObjectOutput) -> bool {
+    let now = s3.clock.now().unwrap_or_else(Timestamp::now);
+    let refresh = SignedDuration::try_from(s3.settings.touch_refresh).unwrap_or(SignedDuration::MAX);
+    let is_young = |modified| now.duration_since(modified) < refresh;
+    head.content_length().unwrap_or_default() <= COPIED
+        && !head.last_modified().and_then(super::time).is_some_and(is_young)
 }
 
 /// Copies a blob onto itself once it is old, as BuildKit does, so that what goes by age leaves it.
-async fn renew(s3: &S3, digest: &Digest, size: i64, modified: Option<Timestamp>) -> Result<()> {
-    let now = s3.clock.now().unwrap_or_else(Timestamp::now);
-    let refresh = SignedDuration::try_from(s3.settings.touch_refresh).unwrap_or(SignedDuration::MAX);
-    if size > COPIED || modified.is_some_and(|modified| now.duration_since(modified) < refresh) {
+pub async fn renew(s3: &S3, digest: &Digest, head: &HeadObjectOutput) -> Result<()> {
+    if !is_old(s3, head) {
         return Ok(());
     }
-    let key = s3.settings.layout.blob(digest);
+    let (now, key) = (s3.clock.now().unwrap_or_else(Timestamp::now), s3.settings.layout.blob(digest));
     let request = s3.client().await?.copy_object().bucket(&s3.settings.bucket).copy_source(s3.source(&key)).key(key);
     let request = request.metadata_directive(MetadataDirective::Replace).metadata("updated-at", now.to_string());
     request.send().await.map(drop).map_err(|e| changing(&writing(s3, digest), e))
@@ -105,7 +84,6 @@ struct Upload {
     s3: S3,
     digest: Digest,
     id: String,
-    parts: Vec<CompletedPart>,
     open: bool,
 }
 
@@ -116,22 +94,21 @@ impl Upload {
         let begun = begun.map_err(|e| changing(&writing(s3, digest), e))?;
         let nameless = || Error::corrupt(format!("{}: the answer has no upload id", writing(s3, digest)));
         let id = begun.upload_id().ok_or_else(nameless)?.to_owned();
-        Ok(Self { s3: s3.clone(), digest: *digest, id, parts: Vec::new(), open: true })
+        Ok(Self { s3: s3.clone(), digest: *digest, id, open: true })
     }
 
-    async fn part(&mut self, bytes: Bytes) -> Result<()> {
-        let number = self.parts.len() as i32 + 1;
+    async fn part(&self, part: Part) -> Result<CompletedPart> {
+        // There are ten thousand at most, as the server will say.
+        let number = i32::try_from(part.number() + 1).unwrap_or(i32::MAX);
         let request = self.s3.client().await?.upload_part().bucket(&self.s3.settings.bucket).upload_id(&self.id);
         let request = request.key(self.s3.settings.layout.blob(&self.digest)).part_number(number);
-        let sent = request.body(ByteStream::from(bytes)).send().await;
+        let sent = request.body(ByteStream::from(part.bytes.clone())).send().await;
         let sent = sent.map_err(|e| changing(&writing(&self.s3, &self.digest), e))?;
-        let tag = sent.e_tag().map(str::to_owned);
-        self.parts.push(CompletedPart::builder().part_number(number).set_e_tag(tag).build());
-        Ok(())
+        Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag().map(str::to_owned)).build())
     }
 
-    async fn complete(mut self) -> Result<()> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts))).build();
+    async fn complete(mut self, parts: Vec<CompletedPart>) -> Result<()> {
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = self.s3.client().await?.complete_multipart_upload().bucket(&self.s3.settings.bucket);
         let request = request.key(self.s3.settings.layout.blob(&self.digest)).upload_id(&self.id);
         let done = request.multipart_upload(parts).send().await;
