@@ -26,6 +26,8 @@ pub enum Kind {
     Busy,
     /// It may work later: a time-out, a 503, a broken connection.
     Unavailable,
+    /// A program that was run for the user failed.
+    Failed,
     /// The user stopped it.
     Cancelled,
     /// A fault of ours.
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Corrupt => "corrupt",
             Kind::Busy => "busy",
             Kind::Unavailable => "unavailable",
+            Kind::Failed => "failed",
             Kind::Cancelled => "cancelled",
             Kind::Internal => "internal",
         }
@@ -60,7 +63,7 @@ impl Kind {
             Kind::Stale | Kind::Busy => 8,
             Kind::Unsupported => 10,
             Kind::Cancelled => 130,
-            Kind::Unavailable | Kind::Internal => 1,
+            Kind::Unavailable | Kind::Failed | Kind::Internal => 1,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 type Target = fn(&[u8]);
 
 const TARGETS: &[(&str, Target)] = &[
+    ("build", targets::build),
     ("config", targets::config),
     ("envelope", targets::envelope),
     ("filter", targets::filter),

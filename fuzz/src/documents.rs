@@ -3,10 +3,13 @@
 use super::refused;
 use base64::Engine as _;
 use cachedeck::error::Kind;
+use cachedeck::format::buildx;
 use cachedeck::format::cacheconfig::{self, Config};
 use cachedeck::format::document::{self, Document};
 use cachedeck::format::envelope::{Descriptor, Envelope, read_index_json};
 use cachedeck::format::image::ImageConfig;
+use cachedeck::format::rawjson;
+use cachedeck::model::build::watch::{State, Watch};
 use cachedeck::model::cache::{Cache, Outcome};
 use cachedeck::model::graph::{LayerForest, RecordGraph, Summary};
 use cachedeck::model::text;
@@ -168,4 +171,33 @@ fn has_loop(cache: &Cache) -> bool {
         }
     }
     false
+}
+
+/// What buildx prints: messages of a build, or what it tells of a builder.
+pub fn build(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut watch = Watch::default();
+    for line in text.lines() {
+        match rawjson::decode(line) {
+            Ok(Some(status)) => watch.take(status),
+            Ok(None) => assert!(!line.starts_with('{')),
+            Err(error) => refused(&error, Kind::Corrupt),
+        }
+    }
+    let mut order = watch.order();
+    order.sort_unstable();
+    assert!(order.into_iter().eq(0..watch.all().len()), "every vertex has one place");
+    let (done, all) = watch.progress();
+    assert!(done <= all && all == watch.steps().len());
+    for watched in watch.all() {
+        assert_eq!(watched.error.is_some(), matches!(watched.state(), State::Failed | State::Canceled));
+        assert!(watched.log().len() <= 21);
+        if let (Some(took), Some((begin, end))) = (watched.took(), watch.span()) {
+            // Runs that end before they begin take no time.
+            assert!(took <= end.duration_since(begin).unsigned_abs(), "{took:?}");
+        }
+    }
+    let facts = buildx::inspected(&text);
+    assert!(facts.image_store.is_none() || facts.driver.as_deref() == Some("docker"));
+    buildx::version(&text, "buildx");
 }

@@ -8,7 +8,7 @@ mod documents;
 mod layers;
 mod words;
 
-pub use documents::{config, envelope, index, usage};
+pub use documents::{build, config, envelope, index, usage};
 pub use layers::{repair, tar};
 pub use words::{filter, location, settings};
 

@@ -50,6 +50,11 @@ impl Choice {
 }
 
 impl VersionArgs {
+    /// Whether a version is chosen at all.
+    pub(super) fn is_said(&self) -> bool {
+        self.tag.is_some() || self.digest.is_some()
+    }
+
     /// Reads `location` and finds the version in it.
     pub(super) fn load(&self, session: &mut Session, mut location: Location) -> Outcome<Chosen> {
         if let Some(tag) = &self.tag {

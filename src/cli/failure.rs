@@ -19,6 +19,10 @@ pub(super) enum Exit {
     Limit,
     /// There was nothing to do, and the user wants to know that.
     Noop,
+    /// A program that was run for the user failed; why was told.
+    Failed,
+    /// The user stopped it; what there is to tell was told.
+    Stopped,
 }
 
 impl Exit {
@@ -35,11 +39,13 @@ impl Exit {
     pub(super) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
+            Exit::Failed => 1,
             Exit::Partly => 3,
             Exit::Nothing => 5,
             Exit::Damage => 6,
             Exit::Limit => 7,
             Exit::Noop => 9,
+            Exit::Stopped => 130,
         }
     }
 }

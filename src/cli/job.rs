@@ -107,6 +107,25 @@ impl Jobs {
         self.run_showing(self.show, phase, progress, std::future::pending(), work)
     }
 
+    /// As [`Jobs::run_to_its_end`], for work that shows itself how far it is.
+    pub(super) fn run_showing_itself<T>(
+        &mut self,
+        progress: &Progress,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.run_showing(Show::None, "", progress, std::future::pending(), work)
+    }
+
+    /// How progress is shown.
+    pub(super) fn show(&self) -> Show {
+        self.show
+    }
+
+    /// Whether to stay with ASCII.
+    pub(super) fn ascii(&self) -> bool {
+        self.ascii
+    }
+
     /// Waits for `work` without showing anything, because it writes to the terminal itself.
     pub(super) fn run_quietly<T>(&mut self, progress: &Progress, work: impl Future<Output = Result<T>>) -> Result<T> {
         let stopped = progress.token().cancelled();
@@ -167,8 +186,8 @@ async fn listen(current: Arc<Mutex<Option<Progress>>>) {
     }
 }
 
-const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const SPINNER_ASCII: [&str; 4] = ["|", "/", "-", "\\"];
+pub(super) const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+pub(super) const SPINNER_ASCII: [&str; 4] = ["|", "/", "-", "\\"];
 
 struct Sign<'a> {
     show: Show,

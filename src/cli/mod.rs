@@ -3,6 +3,7 @@
 
 mod apply;
 mod blobs;
+mod build;
 mod cat;
 mod change;
 mod choice;
@@ -52,6 +53,7 @@ mod usage;
 mod verify;
 mod version;
 mod versions;
+mod warm;
 
 use crate::tui;
 use clap::{ArgMatches, CommandFactory, FromArgMatches as _, Parser};
@@ -102,6 +104,8 @@ const COMMANDS: &[Entry] = &[
     entry::<flags::Flags>(),
     entry::<copy::CopyCommand>(),
     entry::<sync::Sync>(),
+    entry::<build::Build>(),
+    entry::<warm::Warm>(),
     entry::<pin::PinCommand>(),
     entry::<unpin::Unpin>(),
     entry::<pins::Pins>(),

@@ -3,6 +3,7 @@
 //! Everything here reads untrusted bytes: limits come before parsing, and every fault is an error, never a panic.
 
 pub mod buildfile;
+pub mod buildx;
 pub mod cacheconfig;
 pub mod compose;
 pub mod document;
@@ -11,4 +12,5 @@ pub mod image;
 pub mod layer;
 pub mod lenient;
 pub mod mend;
+pub mod rawjson;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! Layer 0: plain data and pure functions. No async, no I/O, no clock.
 
 pub mod actions;
+pub mod build;
 pub mod builder;
 pub mod cache;
 pub mod digest;

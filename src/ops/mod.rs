@@ -2,6 +2,7 @@
 //! UI alike.
 
 pub mod apply;
+pub mod build;
 pub mod copy;
 pub mod diff;
 pub mod files;

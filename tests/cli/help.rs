@@ -2,7 +2,7 @@
 
 use crate::program::Place;
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 38] = [
     "ls",
     "inspect",
     "versions",
@@ -19,6 +19,10 @@ const COMMANDS: [&str; 34] = [
     "extract",
     "find",
     "flags",
+    "copy",
+    "sync",
+    "build",
+    "warm",
     "pin",
     "unpin",
     "pins",

@@ -11,6 +11,7 @@ mod fixtures;
 mod github;
 
 mod bad_input;
+mod build;
 mod changing;
 mod choosing;
 mod daemon;

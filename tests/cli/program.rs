@@ -51,6 +51,8 @@ impl Place {
             .env("CACHEDECK_DATA_DIR", self.path(".remembered"))
             // Without a home the system's word for it counts, and there may be builders in it.
             .env("BUILDX_CONFIG", self.path(".buildx"))
+            // What stands in for other programs, where a test has some.
+            .env("PATH", self.path("bin"))
             .stdin(Stdio::null());
         command
     }

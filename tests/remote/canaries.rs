@@ -121,6 +121,8 @@ fn arguments(command: &str, location: &str) -> Vec<String> {
         "cat" | "extract" => &[location, layer, "bin/sh"],
         "find" => &["bin/sh", location],
         "completion" => &["bash"],
+        "build" => &["--cache", location, "--dry-run", "--", "."],
+        "warm" => &[location, "--dry-run", "--", "."],
         "man" | "version" | "demo" | "help" => &[],
         _ => &[location],
     };
@@ -228,8 +230,8 @@ async fn no_secret_comes_out() {
             for location in locations(host) {
                 for (volume, options) in volumes {
                     let mut all = vec![command.clone()];
-                    all.extend(arguments(&command, &location));
                     all.extend(options.iter().map(|option| (*option).to_owned()));
+                    all.extend(arguments(&command, &location));
                     let what = format!("{failure}, {volume}, {command} {}", location.split(',').next().unwrap());
                     runs.push(Run { what, arguments: all, environment: environment.clone() });
                 }
