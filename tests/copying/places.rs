@@ -2,7 +2,7 @@
 
 use crate::fixtures::Fixture;
 use crate::support::azure::Container;
-use crate::support::github::Github;
+use crate::support::github::{Github, run_token};
 use crate::support::pushing::Repository;
 use crate::support::s3::Bucket;
 use crate::support::{registry, unique};
@@ -73,7 +73,9 @@ pub fn container() -> Place {
 
 pub fn github(version: u8) -> Place {
     let github = Github::start();
-    let location = github.run(version).with("scope", "copied");
+    // A run's token is its own, and what was read with it is good for that run.
+    let token = run_token(&[("refs/heads/main", 3), (&format!("refs/heads/{}", unique("run")), 1)]);
+    let location = github.run(version).with("scope", "copied").with("token", token);
     Place { location, keep: Box::new(github) }
 }
 

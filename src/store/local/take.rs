@@ -18,7 +18,10 @@ pub(super) fn take(to: &Arc<Folder>, digest: &Digest, from: &Folder) -> Result<b
     let mut buffer = vec![0; CHUNK];
     let mut at = 0;
     loop {
-        let read = calls::read_at(&file, &mut buffer, at).map_err(|errno| from.reading(&digest.hex(), errno))?;
+        let read = calls::read_at(&file, &mut buffer, at).map_err(|errno| {
+            from.reading(&digest.hex(), errno)
+                .with_hint("nothing was stored of it; `cachedeck verify` tells whether it is whole")
+        })?;
         if read == 0 {
             upload.finish(digest)?;
             return Ok(true);
