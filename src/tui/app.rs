@@ -536,6 +536,9 @@ impl App {
             Answer::CopyTo(location) => self.copy_chosen(*location),
             Answer::CopyElsewhere => self.ask(Question::Destination, String::new()),
             Answer::Destination(text) => self.copy_typed(&text)?,
+            Answer::RepairFrom(from) => self.repair_from(from.map(|from| *from)),
+            Answer::RepairElsewhere => self.ask(Question::Source, String::new()),
+            Answer::Source(text) => self.repair_typed(&text)?,
             Answer::Pattern(text) => self.find_file(text)?,
             Answer::File(path) => {
                 let look = Look { theme: &self.theme, glyphs: self.glyphs, shared: &self.shared };

@@ -147,7 +147,7 @@ async fn run(
     sender: mpsc::Sender<Message>,
     (stores, world): (Stores, World),
 ) -> Result<Report> {
-    let Order { location, work, inventory, seen, corrupt } = order;
+    let Order { location, from, work, inventory, seen, corrupt } = order;
     let again = matches!(work, Work::Load);
     let open = || open(&location, &stores, again, &world.open);
     match work {
@@ -174,7 +174,11 @@ async fn run(
                 Ok(store) => store,
                 Err(error) => return Ok(Report::NotPlanned(wish, error)),
             };
-            let bench = changes::Bench { store, world: &world, progress: &job.progress };
+            let other = match from.map(|from| open_other(&from, &stores, &world)).transpose() {
+                Ok(other) => other,
+                Err(error) => return Ok(Report::NotPlanned(wish, error)),
+            };
+            let bench = changes::Bench { store, world: &world, progress: &job.progress, from: other };
             let (plan, inventory, seen) = match changes::plan(&bench, &wish, known, corrupt).await {
                 Ok(planned) => planned,
                 Err(error) if error.kind() == Kind::Cancelled => return Err(error),
@@ -201,7 +205,8 @@ async fn run(
                 Changing::Copy(copying) => (world.make)(&copying.to)?,
                 _ => open()?,
             };
-            let bench = changes::Bench { store, world: &world, progress: &job.progress };
+            let other = from.map(|from| open_other(&from, &stores, &world)).transpose()?;
+            let bench = changes::Bench { store, world: &world, progress: &job.progress, from: other };
             let ended = match *changing {
                 Changing::Copy(copying) => {
                     let source = source(&copying.source, inventory, &stores, &world).await?;
@@ -291,6 +296,11 @@ async fn run(
             Ok(Report::Saved(path, bytes))
         }
     }
+}
+
+/// Another place than the one that the job is about.
+fn open_other(location: &Location, stores: &Stores, world: &World) -> Result<Arc<dyn Store>> {
+    open(location, stores, false, &world.open).map_err(|error| error.context(location.title()))
 }
 
 /// Where a copy comes from, as it was loaded, else as it is now.

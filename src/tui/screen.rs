@@ -209,6 +209,8 @@ pub enum Question {
     Location,
     /// A location to copy to.
     Destination,
+    /// A location to fetch from what is missing.
+    Source,
     /// A folder to extract into.
     Folder,
     /// A file to write to.
@@ -244,6 +246,12 @@ pub enum Answer {
     CopyElsewhere,
     /// Copy to what was typed.
     Destination(String),
+    /// Fetch what is missing from there, or from nowhere.
+    RepairFrom(Option<Box<Location>>),
+    /// Type where to fetch from.
+    RepairElsewhere,
+    /// Fetch from what was typed.
+    Source(String),
     /// Extract into this folder.
     Folder(String),
     /// Write to this file.
@@ -357,8 +365,8 @@ pub enum Work {
 /// What changes a place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Changing {
-    /// Apply a plan.
-    Apply(Arc<Plan>),
+    /// Apply a plan; what it fetches comes from that place.
+    Apply(Arc<Plan>, Option<Box<Location>>),
     /// Take a run back.
     Undo(RunId),
     /// Free what a run hid, or all runs.
@@ -375,7 +383,7 @@ impl Changing {
     /// What it does, in a word.
     pub fn kind(&self) -> &'static str {
         match self {
-            Changing::Apply(plan) => plan.purpose.name(),
+            Changing::Apply(plan, _) => plan.purpose.name(),
             Changing::Undo(_) => "undo",
             Changing::Empty(_) => "empty",
             Changing::Pin(..) => "pin",
@@ -387,7 +395,7 @@ impl Changing {
     /// What it does, in a line. Safe text.
     pub fn what(&self) -> String {
         match self {
-            Changing::Apply(plan) => {
+            Changing::Apply(plan, _) => {
                 let gone = count(plan.targets().count(), "blob");
                 format!("{} steps, {gone} hidden", plan.steps.len())
             }
@@ -403,7 +411,7 @@ impl Changing {
     /// The plan it applies, and what that is for.
     pub fn plan(&self) -> Option<(Purpose, RunId)> {
         match self {
-            Changing::Apply(plan) => Some((plan.purpose, plan.id.clone())),
+            Changing::Apply(plan, _) => Some((plan.purpose, plan.id.clone())),
             _ => None,
         }
     }

@@ -18,8 +18,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// The example cache in memory, its blobs as old as its files; two more that nothing needs, one of them just written.
 pub fn cache() -> Arc<Memory> {
+    cache_called("shop-cache")
+}
+
+/// The same in another place.
+fn cache_called(name: &str) -> Arc<Memory> {
     let fixture = Fixture::unpack_from("assets/demo.tar.gz", "shop-cache");
-    let memory = Memory::new(Location::local_dir("shop-cache"));
+    let memory = Memory::new(Location::local_dir(name));
     let now: Timestamp = NOW.parse().unwrap();
     let mut files: Vec<_> = std::fs::read_dir(fixture.path().join("blobs/sha256"))
         .unwrap()
@@ -185,6 +190,25 @@ fn broken_versions_are_mended_from_what_verifying_found() {
     stage.press("V e g v").see("blob missing").press("F").see("› repair plan").see("nightly").see("WRITE");
     stage.press("A").see("apply this repair").press(&format!("'{NAME} enter")).see("nothing is broken");
     stage.press("q q").miss("●✕");
+}
+
+#[test]
+fn a_repair_fetches_what_another_place_still_has() {
+    let (memory, backup) = (cache(), cache_called("backup"));
+    let stores: Vec<Arc<dyn cachedeck::store::Store>> = vec![memory.clone(), backup];
+    let locations = stores.iter().map(|store| store.location().clone()).collect();
+    let mut stage = Stage::open(locations, Scene { stores, ..Scene::default() });
+    crate::copying::lost(&memory, &stage);
+    stage.press("r V e g v F").see("WRITE").see("main").see("nowhere; e chooses");
+    stage.press("e").see("fetch what is missing from").press("t 'backups enter").see("no such folder: backups");
+    stage
+        .press("esc e")
+        .see("local:backup")
+        .press("1")
+        .see("fetches  local:backup")
+        .see("--from type=local,src=backup");
+    stage.press(&format!("A '{NAME} enter")).see("nothing is broken");
+    stage.press("q q").see("●  main").see("44e48227f52d");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn what_is_damaged_or_no_cache_can_not_be_chosen() {
 }
 
 /// A blob of `main` alone, and the store it is in, which loses it.
-fn lost(store: &Memory, stage: &Stage) -> Bytes {
+pub fn lost(store: &Memory, stage: &Stage) -> Bytes {
     let main = stage.app.shared.places[0].indexes().iter().find(|index| index.name() == Some("main")).unwrap();
     let layers = &main.cache.as_ref().unwrap().layers;
     let blob = layers.iter().max_by_key(|layer| layer.size).unwrap().blob;

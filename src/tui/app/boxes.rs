@@ -69,7 +69,7 @@ impl Modal {
 impl Prompt {
     pub(super) fn new(question: Question, text: String, history: Vec<String>) -> Prompt {
         let words = match question {
-            Question::Location => vec!["type=local,src=".to_owned()],
+            Question::Location | Question::Source => vec!["type=local,src=".to_owned()],
             Question::Destination => vec!["type=local,dest=".to_owned()],
             _ => Vec::new(),
         };
@@ -83,6 +83,7 @@ impl Prompt {
             Question::Search => "find",
             Question::Location => "add location",
             Question::Destination => "copy to",
+            Question::Source => "fetch from",
             Question::Folder => "extract into folder",
             Question::File => "write to file",
             Question::Pattern => "find file in layers",
@@ -96,7 +97,7 @@ impl Prompt {
             Question::Search => {
                 format!("words, re:.., fz:.., !.., or {} with = != ~= > <; tab completes", self.words.join(" "))
             }
-            Question::Location => "a folder, type=local,src=.., or @name from the config".to_owned(),
+            Question::Location | Question::Source => "a folder, type=local,src=.., or @name from the config".to_owned(),
             Question::Destination => "a folder (./new is made), type=s3,bucket=.., or @name from the config".to_owned(),
             Question::Folder => "it is made if it is not there; nothing is overwritten".to_owned(),
             Question::File => "a file that exists is not overwritten".to_owned(),
@@ -125,6 +126,7 @@ impl Prompt {
             Question::Search => Answer::Search(text),
             Question::Location => Answer::Location(text),
             Question::Destination => Answer::Destination(text),
+            Question::Source => Answer::Source(text),
             Question::Folder => Answer::Folder(text),
             Question::File => Answer::File(text),
             Question::Pattern => Answer::Pattern(text),

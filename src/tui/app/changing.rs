@@ -4,6 +4,7 @@
 use super::{App, Effect, Ending, Order, Report};
 use crate::error::{Error, Result};
 use crate::model::finding::Problem;
+use crate::model::location::Location;
 use crate::model::pin::Pin;
 use crate::model::plan::{Plan, Purpose, RunId};
 use crate::model::text;
@@ -254,14 +255,19 @@ impl App {
         while let Some((id, place, progress, work)) = self.shared.changes.begin(self.shared.clock) {
             let Some(known) = self.shared.places.get(place) else { continue };
             // A copy is made of what is known of where it comes from.
-            let inventory = match &work {
-                Work::Change(changing) => match &**changing {
-                    Changing::Copy(copying) => self.shared.places.get(copying.from).and_then(|p| p.inventory.clone()),
-                    _ => None,
-                },
+            let changing = match &work {
+                Work::Change(changing) => Some(&**changing),
                 _ => None,
             };
-            let order = Order { location: known.location.clone(), work, inventory, seen: None, corrupt: Vec::new() };
+            let (inventory, from) = match changing {
+                Some(Changing::Copy(copying)) => {
+                    (self.shared.places.get(copying.from).and_then(|place| place.inventory.clone()), None)
+                }
+                Some(Changing::Apply(_, from)) => (None, from.as_deref().cloned()),
+                _ => (None, None),
+            };
+            let location = known.location.clone();
+            let order = Order { location, from, work, inventory, seen: None, corrupt: Vec::new() };
             let job = Job { id, kind: JobKind::Change, place, progress, since: self.shared.clock };
             self.effects.push(Effect::Start(job, Box::new(order)));
         }
@@ -330,7 +336,7 @@ impl App {
     pub(super) fn retry(&mut self, id: u64) {
         let Some(change) = self.shared.changes.get(id) else { return };
         let (place, changing) = (change.place, change.changing.clone());
-        if let Changing::Apply(plan) = &changing {
+        if let Changing::Apply(plan, _) = &changing {
             self.shared.drafts.entry(place, plan.purpose).outdate();
             self.push(Box::new(screens::plan::Planner::new(place, plan.purpose)));
             return self.say(Tone::Note, "what is left is planned anew; look at it, then A applies it");
@@ -340,6 +346,22 @@ impl App {
         if let Some(again) = self.shared.changes.all().get(before).map(|change| change.id) {
             self.shared.changes.tried_again(id, again);
         }
+    }
+
+    /// Lets a repair fetch what is missing from `from`, and plans it so.
+    pub(super) fn repair_from(&mut self, from: Option<Location>) {
+        let Some(place) = self.top().place() else { return };
+        let draft = self.shared.drafts.entry(place, Purpose::Repair);
+        draft.from = from;
+        draft.outdate();
+        self.plan(place, Purpose::Repair);
+    }
+
+    /// The same, with what was typed.
+    pub(super) fn repair_typed(&mut self, typed: &str) -> Result<()> {
+        let from = self.one_given(typed.trim())?;
+        self.repair_from(Some(from));
+        Ok(())
     }
 
     /// Quits, unless a cache is being changed: then it asks.

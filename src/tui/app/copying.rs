@@ -119,21 +119,26 @@ impl App {
 
     /// Takes a destination that was typed.
     pub(super) fn copy_typed(&mut self, typed: &str) -> Result<()> {
-        let typed = typed.trim();
-        let mut given = self.given(typed)?;
-        let to = given.pop().filter(|_| given.is_empty());
-        let to = to.ok_or_else(|| Error::invalid("that is more than one place").with_hint("give one of them"))?;
-        // A mere word is an image of Docker Hub to buildx, but who types one here means a folder.
-        if to.kind() == "registry" && !typed.contains(['=', '/', ':', '@']) {
-            let shown = text::safe(typed);
-            return Err(Error::not_found(format!("no such folder: {shown}"))
-                .with_hint(format!("write ./{shown} to make it, {shown}:latest if it is an image")));
-        }
+        let to = self.one_given(typed.trim())?;
         if let Some(why) = self.takes_no_copies(&to) {
             return Err(Error::new(Kind::Unsupported, why));
         }
         self.copy_to(to);
         Ok(())
+    }
+
+    /// The one place that was typed.
+    pub(super) fn one_given(&self, typed: &str) -> Result<Location> {
+        let mut given = self.given(typed)?;
+        let place = given.pop().filter(|_| given.is_empty());
+        let place = place.ok_or_else(|| Error::invalid("that is more than one place").with_hint("give one of them"))?;
+        // A mere word is an image of Docker Hub to buildx, but who types one here means a folder.
+        if place.kind() == "registry" && !typed.contains(['=', '/', ':', '@']) {
+            let shown = text::safe(typed);
+            return Err(Error::not_found(format!("no such folder: {shown}"))
+                .with_hint(format!("write ./{shown} for a new one, {shown}:latest if it is an image")));
+        }
+        Ok(place)
     }
 
     fn copy_to(&mut self, to: Location) {

@@ -196,6 +196,8 @@ pub struct Order {
     pub location: Location,
     /// What to do.
     pub work: Work,
+    /// Another place that is needed: where a repair fetches from.
+    pub from: Option<Location>,
     /// What was loaded from there.
     pub inventory: Option<Arc<Inventory>>,
     /// What tells whether the place has changed since, where that is known.

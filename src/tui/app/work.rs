@@ -47,7 +47,11 @@ impl App {
             _ => {}
         }
         let (inventory, seen) = (known.inventory.clone(), known.seen);
-        let order = Order { location: known.location.clone(), work, inventory, seen, corrupt };
+        let from = match &work {
+            Work::Plan(wish) => self.shared.drafts.get(place, wish.purpose).and_then(|draft| draft.from.clone()),
+            _ => None,
+        };
+        let order = Order { location: known.location.clone(), from, work, inventory, seen, corrupt };
         let job = self.shared.jobs.start(kind, place, self.shared.clock);
         self.shared.touch(place);
         self.effects.push(Effect::Start(job, Box::new(order)));

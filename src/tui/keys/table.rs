@@ -57,6 +57,7 @@ pub const SPECIAL: &[(Action, View, &str)] = &[
     (A::Find, V::Graph, "find by step, number or digest"),
     (A::Undo, V::Trash, "bring back what this run hid, and the names it took away"),
     (A::Undo, V::Plan, "take the last change of the policy or of a row back"),
+    (A::Edit, V::Plan, "give the rule another value; of a repair, choose where to fetch what is missing"),
     (A::Undo, V::Jobs, "take back what this job changed"),
     (A::Interrupt, V::Jobs, "stop this job once its current step is done; quit if nothing runs"),
     (A::Export, V::Plan, "write the plan to a file that `cachedeck apply` takes"),

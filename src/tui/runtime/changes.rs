@@ -30,6 +30,8 @@ pub(super) struct Bench<'a> {
     pub(super) store: Arc<dyn Store>,
     pub(super) world: &'a World,
     pub(super) progress: &'a Progress,
+    /// Where a repair fetches what is missing.
+    pub(super) from: Option<Arc<dyn Store>>,
 }
 
 impl Bench<'_> {
@@ -76,7 +78,7 @@ pub(super) async fn plan(
         let pins = bench.journal().pins().await?;
         let sight = Sight { inventory, pins: &pins, now: bench.now(), id: bench.id() };
         let plan = match wish.purpose {
-            Purpose::Repair => repair::plan(store, &sight, &repair, None).await?,
+            Purpose::Repair => repair::plan(store, &sight, &repair, bench.from.as_ref()).await?,
             _ => prune::plan(store, &sight, wish).await?,
         };
         // If names changed meanwhile, what was loaded is not what the plan would be checked against.
@@ -107,9 +109,9 @@ async fn came(bench: &Bench<'_>, changing: Changing) -> Result<Came> {
     let site = Site { store: &bench.store, journal: &journal, clock: &clock, progress: bench.progress };
     bench.progress.check()?;
     match changing {
-        Changing::Apply(plan) => {
+        Changing::Apply(plan, _) => {
             bench.progress.expect(plan.steps.len() as u64, 0);
-            let applied = apply::apply(&site, &plan, None).await?;
+            let applied = apply::apply(&site, &plan, bench.from.as_ref()).await?;
             Ok(told(&applied, &plan, bench.now()))
         }
         Changing::Undo(id) => {

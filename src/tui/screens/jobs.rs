@@ -30,7 +30,7 @@ mod by {
 const COLUMNS: [Column; 6] = [
     Column::new("id", Width::Cells(4)).right().sort(by::ID),
     Column::new("job", Width::Cells(13)),
-    Column::new("location", Width::Name(22, 12)),
+    Column::new("location", Width::Shrinks(26, 12)),
     Column::new("state", Width::Cells(8)).sort(by::STATE),
     Column::new("progress", Width::Cells(18)).rank(2),
     Column::new("result", Width::Grows(16)).rank(1),

@@ -7,6 +7,7 @@ mod rows;
 
 use super::place_title;
 use crate::error::Result;
+use crate::model::location::Location;
 use crate::model::plan::{Fate, Plan, Purpose, Row, Subject};
 use crate::model::text;
 use crate::ops::prune::Wish;
@@ -20,6 +21,7 @@ use crate::tui::screen::{
 use crate::tui::shared::{Draft, JobKind, PlaceId, Shared, Target, Tone, called, error_line};
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
+use crate::tui::widgets::picker::Choice;
 use crate::tui::widgets::table::{self, Column, Hit, Table, TableState, Width};
 use crate::tui::widgets::textbox;
 use policy::RULES;
@@ -124,7 +126,7 @@ impl Planner {
 
     fn edit(&mut self, cx: &mut Context<'_>) {
         if !self.has_rules() {
-            return cx.say(Tone::Note, "a repair has no rules: it takes out just what is broken");
+            return self.choose_source(cx);
         }
         if !self.on_rules {
             return self.focus_on(1);
@@ -134,6 +136,30 @@ impl Planner {
             rule if rule.is_typed() => cx.ask(Request::Type(Question::Rule(rule), rule.typed(&wish))),
             _ => self.switch(cx),
         }
+    }
+
+    /// Lets the user choose where a repair may fetch what is missing.
+    fn choose_source(&self, cx: &mut Context<'_>) {
+        let choice = |name: String, detail: &str, key: String, value| {
+            let detail = detail.to_owned();
+            Choice { name, detail, key, also: "", value }
+        };
+        let mut choices =
+            vec![choice("nowhere".to_owned(), "what needs it is taken out", "n".to_owned(), Answer::RepairFrom(None))];
+        let others = cx.shared.places.iter().enumerate().filter(|(id, place)| {
+            let read = place.ledger.as_ref().is_none_or(|ledger| ledger.claims.read_blobs);
+            *id != self.place && read
+        });
+        for (at, (_, place)) in others.enumerate() {
+            let key = if at < 9 { (at + 1).to_string() } else { String::new() };
+            let from = Answer::RepairFrom(Some(Box::new(place.location.clone())));
+            choices.push(choice(place.location.title(), "", key, from));
+        }
+        let elsewhere = "somewhere else..".to_owned();
+        choices.push(choice(elsewhere, "a folder, type=.., or @name", "t".to_owned(), Answer::RepairElsewhere));
+        let from = self.draft(cx.shared).and_then(|draft| draft.from.as_ref()).map(Location::title);
+        let at = choices.iter().position(|choice| Some(&choice.name) == from.as_ref()).unwrap_or(0);
+        cx.ask(Request::Menu("fetch what is missing from".to_owned(), choices, at));
     }
 
     /// Lets the row stay or go, whatever the rules say.
@@ -196,7 +222,8 @@ impl Planner {
         let notes = plan.warnings.iter().chain(&plan.promise.caveats);
         lines.extend(notes.map(|note| Line::from(format!("{} {}", cx.look.glyphs.finding, text::safe(note)))));
         let title = place_title(cx.shared, self.place);
-        let answer = Answer::Change(self.place, Box::new(Changing::Apply(plan.clone())));
+        let from = draft.from.clone().filter(|_| plan.purpose == Purpose::Repair).map(Box::new);
+        let answer = Answer::Change(self.place, Box::new(Changing::Apply(plan.clone(), from)));
         cx.ask(Request::Confirm(Box::new(Confirmation {
             title: format!("apply this {} to {title}", plan.purpose.name()),
             lines,
@@ -228,6 +255,8 @@ impl Planner {
         words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
         if self.has_rules() {
             words.extend(self.draft(shared).map(|draft| policy::options(&draft.wish)).unwrap_or_default());
+        } else if let Some(from) = self.draft(shared).and_then(|draft| draft.from.as_ref()) {
+            words.extend(["--from".to_owned(), location_word(from)]);
         }
         words.push("--apply".to_owned());
         words
@@ -311,10 +340,18 @@ impl Planner {
     fn draw_effect(&mut self, area: Rect, canvas: &mut Canvas<'_>) {
         let look = canvas.look;
         let width = usize::from(area.width.saturating_sub(4));
-        let lines = match &self.plan {
+        let mut lines = match &self.plan {
             Some(plan) => effect::lines(plan, &self.words(look.shared), width, look),
             None => Vec::new(),
         };
+        if !self.has_rules() && !lines.is_empty() {
+            let from = self.draft(look.shared).and_then(|draft| draft.from.as_ref());
+            let says = match from {
+                Some(from) => vec![Span::raw(from.title()), look.dim("  as far as it has what is missing; e chooses")],
+                None => vec![look.dim("nowhere; e chooses a place that may still have what is missing")],
+            };
+            lines.insert(2, look.fact("fetches", says));
+        }
         let lines = textbox::reflow(&lines, width.max(8));
         self.listing.draw_preview_as(3, area, ("effect".to_owned(), &lines), canvas);
     }
@@ -519,6 +556,7 @@ impl Screen for Planner {
     fn word(&self, action: Action) -> Option<&'static str> {
         match action {
             Action::Flip if self.on_rules => Some("switch"),
+            Action::Edit if !self.has_rules() => Some("from.."),
             Action::Open => Some("blobs"),
             Action::Info => Some("why"),
             _ => None,

@@ -4,6 +4,7 @@
 use super::PlaceId;
 use crate::error::Error;
 use crate::model::inventory::CacheIndex;
+use crate::model::location::Location;
 use crate::model::pin::Pin;
 use crate::model::plan::{Plan, Purpose};
 use crate::model::policy::Policy;
@@ -38,6 +39,8 @@ impl Ledger {
 pub struct Draft {
     /// What is wanted.
     pub wish: Wish,
+    /// Where a repair may fetch what is missing.
+    pub from: Option<Location>,
     past: Vec<Wish>,
     future: Vec<Wish>,
     /// The last plan that was made, also while another is on its way.
@@ -54,7 +57,8 @@ impl Draft {
     /// To do what is usual.
     pub fn new(purpose: Purpose) -> Draft {
         let wish = Wish { purpose, ..Wish::prune(Policy::default()) };
-        Draft { wish, past: Vec::new(), future: Vec::new(), plan: None, error: None, current: false, revision: 0 }
+        let (past, future) = (Vec::new(), Vec::new());
+        Draft { wish, from: None, past, future, plan: None, error: None, current: false, revision: 0 }
     }
 
     /// Wants something else.
