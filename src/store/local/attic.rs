@@ -175,10 +175,15 @@ impl Folder {
             Ok(())
         };
         let results = each(targets, purge);
-        let durable = calls::sync(&attic.trash);
-        let results = self.unless_lost(durable, "freeing blobs in", results);
-        self.tidy(run, attic);
-        results
+        let Attic { area, run: folder, trash } = attic;
+        // Where all are gone their folders go, too: what then lasts or not is that, and a large folder is not written for nothing.
+        let emptied = results.iter().all(Result::is_ok) && {
+            drop(folder);
+            remove_if_empty(&area, run.as_str());
+            folder_at(&area, run.as_str()).is_ok_and(|folder| folder.is_none())
+        };
+        let durable = if emptied { calls::sync(&area) } else { calls::sync(&trash) };
+        self.unless_lost(durable, "freeing blobs in", results)
     }
 
     /// See [`crate::store::Store::written_since`].
