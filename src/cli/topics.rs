@@ -50,6 +50,8 @@ Variables:
   NO_COLOR          no colours if this is set to anything
   TMPDIR            where demo unpacks, and where .buildx-cache is looked for too
   DOCKER_CONFIG     the folder with Docker's credentials for registries; ~/.docker otherwise
+  GITHUB_STEP_SUMMARY
+                    where build and warm append their report, for the summary of a job
 For places that are not on this machine:
   CACHEDECK_TIMEOUT                how long one may say nothing: 10s, 2m; 30s otherwise
   CACHEDECK_TOKEN_HOSTS            hosts that may get a registry's credentials when it gets its

@@ -134,7 +134,7 @@ pub(super) fn export_in_words(export: &Export, sizes: SizeStyle) -> (&'static st
             let tone = if index.missing > 0 { Tone::Bad } else { Tone::Good };
             ("exported", tone, format!("{title}: {}", parts.join(", ")))
         }
-        (None, Some(why)) => ("not known", Tone::Warn, format!("what is in {title} now: {why}")),
+        (None, Some(why)) => ("export", Tone::Warn, format!("{title}: {why}")),
         (None, None) => ("exported", Tone::Warn, title),
     }
 }
