@@ -138,6 +138,11 @@ fn repair() {
 }
 
 #[test]
+fn copy() {
+    kill_everywhere(By::Library, Work::Copy);
+}
+
+#[test]
 fn program_prune_exclusive() {
     kill_everywhere(By::Program, Work::PruneExclusive);
 }
@@ -160,6 +165,11 @@ fn program_pin() {
 #[test]
 fn program_repair() {
     kill_everywhere(By::Program, Work::Repair);
+}
+
+#[test]
+fn program_copy() {
+    kill_everywhere(By::Program, Work::Copy);
 }
 
 /// What strace runs: this program itself, told by its environment what to do. Without that it has nothing to do.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The calls that change files, and those that must come in between.
-const CALLS: &str =
-    "openat,mkdirat,renameat,renameat2,linkat,unlinkat,write,pwrite64,ftruncate,fchmod,fchown,fsync,flock";
+const CALLS: &str = "openat,mkdirat,renameat,renameat2,linkat,unlinkat,write,pwrite64,copy_file_range,ftruncate,fchmod,fchown,fsync,flock";
 
 const WORK: &str = "CACHEDECK_KILLED_WORK";
 const FOLDER: &str = "CACHEDECK_KILLED_FOLDER";

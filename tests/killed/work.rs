@@ -11,13 +11,14 @@ use cachedeck::model::policy::Policy;
 use cachedeck::ops::apply::{self, Site};
 use cachedeck::ops::journal::Journal;
 use cachedeck::ops::prune::{self, Sight};
-use cachedeck::ops::{load, pin, repair, settle};
+use cachedeck::ops::{copy, load, pin, repair, settle};
 use cachedeck::progress::Progress;
 use cachedeck::state::State;
 use cachedeck::store::{Store, catalog};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 /// A work that changes a cache.
@@ -33,6 +34,8 @@ pub enum Work {
     Pin,
     /// Mends versions that miss a layer.
     Repair,
+    /// Brings a version here from another cache.
+    Copy,
 }
 
 /// Blobs that nothing needs, in every cache here.
@@ -47,20 +50,27 @@ fn id(n: u32) -> RunId {
 }
 
 impl Work {
-    pub const ALL: [Work; 5] = [Work::PruneExclusive, Work::Prune, Work::Undo, Work::Pin, Work::Repair];
+    pub const ALL: [Work; 6] = [Work::PruneExclusive, Work::Prune, Work::Undo, Work::Pin, Work::Repair, Work::Copy];
 
     /// What the program is given to do it.
     pub fn command(self, folder: &Path) -> Vec<String> {
+        let folder_name = folder.to_str().unwrap();
         let words = match self {
             Work::PruneExclusive => "prune --exclusive --apply --yes",
             Work::Prune => "prune --grace 0s --settle 6h --apply --yes",
             Work::Undo => "undo --yes",
             Work::Repair => "repair --apply --yes",
             Work::Pin => "pin --name kept --digest",
+            Work::Copy => "copy",
         };
         let words = words.split(' ').map(str::to_owned);
-        let version = (self == Work::Pin).then(|| version_to_pin(folder).to_string());
-        words.chain(version).chain([folder.to_str().unwrap().to_owned()]).collect()
+        let more = match self {
+            Work::Pin => Some(version_to_pin(folder).to_string()),
+            Work::Copy => Some(source(folder)),
+            _ => None,
+        };
+        let folder_name = if self == Work::Copy { format!("{folder_name},tag=copied") } else { folder_name.to_owned() };
+        words.chain(more).chain([folder_name]).collect()
     }
 
     /// Makes the cache one on which there is something to do.
@@ -72,6 +82,11 @@ impl Work {
         match self {
             Work::Undo => run(Work::Prune, folder),
             Work::Repair => std::fs::remove_file(blob(folder, &a_layer(folder))).unwrap(),
+            Work::Copy => {
+                let fixture = crate::fixtures::Fixture::unpack("local-zstd");
+                let copied = Command::new("cp").arg("-a").arg(fixture.path()).arg(source(folder)).status();
+                assert!(copied.unwrap().success());
+            }
             _ => {}
         }
     }
@@ -85,6 +100,7 @@ impl Work {
             Work::PruneExclusive | Work::Prune => assert_eq!(orphans, 0, "{self:?}"),
             Work::Undo => assert_eq!(orphans, ORPHANS, "{self:?}"),
             Work::Pin => assert!(told.names.contains_key("kept"), "{self:?}: {:?}", told.names),
+            Work::Copy => assert!(told.names.contains_key("copied"), "{self:?}: {:?}", told.names),
             Work::Repair => assert!(before.names.keys().all(|name| told.names.contains_key(name))),
         }
     }
@@ -153,11 +169,29 @@ impl Place {
             }
             Work::Undo => settle::undo(&self.site(), &id(1)).await.map(drop),
             Work::Pin => self.pin(&inventory, &sight).await,
+            Work::Copy => {
+                let from = Location::local_dir(source(self.folder())).asking_for("latest");
+                let from = catalog::open(&from)?;
+                let seen = load::load(&from, &Progress::new()).await?;
+                let to = self.store.location().clone().asking_for("copied");
+                let picks = copy::picks(&seen, &copy::Selection::One, &to)?;
+                let wish = copy::Wish::default();
+                let plan = copy::plan(&from, &picks, &self.store, &wish, &self.progress).await?;
+                let mut ids = n..;
+                let ids = || id(ids.next().unwrap());
+                let copied = copy::run(&self.site(), &from, plan, &wish, ids).await?;
+                assert!(!matches!(copied.versions[0].fate, copy::Fate::Failed(..)), "{copied:?}");
+                Ok(())
+            }
             Work::Repair => {
                 let plan = repair::plan(&self.store, &sight, &repair::Wish::default(), None).await?;
                 self.apply(plan).await
             }
         }
+    }
+
+    fn folder(&self) -> &Path {
+        Path::new(self.store.location().value("src").unwrap())
     }
 
     async fn pin(&self, inventory: &Inventory, sight: &Sight<'_>) -> Result<()> {
@@ -176,6 +210,11 @@ impl Place {
         assert!(applied.run.failures.is_empty() && applied.stopped.is_none(), "{applied:?}");
         Ok(())
     }
+}
+
+/// Where copies come from: it goes along with the cache, which takes no notice of it.
+fn source(folder: &Path) -> String {
+    folder.join("source").to_str().unwrap().to_owned()
 }
 
 fn to_pin(inventory: &Inventory) -> &CacheIndex {
