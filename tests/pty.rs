@@ -299,3 +299,36 @@ fn a_panic_gives_the_terminal_back_and_can_be_read() {
     let text = terminal.text();
     assert!(text.contains("panicked at") && text.contains("on purpose"), "{text}");
 }
+
+/// Stands in for `docker buildx`: says what the real one said.
+const DOCKER: &str = r#"#!/bin/sh
+case "$2" in
+  version) echo "github.com/docker/buildx v0.35.0 0123abc" ;;
+  inspect) printf 'Name: ci\nDriver: docker-container\n\nNodes:\nName: ci0\nStatus: running\nBuildKit version: v0.31.1\n' ;;
+  build) /bin/cat "${0%/*}/says" >&2 ;;
+esac
+"#;
+
+#[test]
+fn a_build_is_run_and_told_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fixture = Fixture::unpack("local-max");
+    let bin = TempDir::new().unwrap();
+    std::fs::write(bin.path().join("says"), include_str!("fixtures/builds/imported.rawjson")).unwrap();
+    std::fs::write(bin.path().join("docker"), DOCKER).unwrap();
+    let may_run = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bin.path().join("docker"), may_run).unwrap();
+    let path = bin.path().to_str().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_cachedeck"));
+    let mut terminal = Terminal::start_program(program, &[fixture.path().to_str().unwrap()], &[("PATH", path)]);
+    terminal.see("10 blobs").press("b").see("docker buildx build --progress=rawjson --cache-from").press("\r");
+    terminal
+        .see("steps cached")
+        .press("w")
+        .see("with latest of local")
+        .see("done")
+        .press("\r")
+        .see("[base 1/2] COPY busybox");
+    terminal.press("q");
+    terminal.press("Q").end();
+}

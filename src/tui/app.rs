@@ -2,6 +2,8 @@
 //! never waits and draw changes nothing but scroll offsets, so tests drive it with keys and read a buffer.
 
 mod boxes;
+mod build_box;
+mod building;
 mod changing;
 mod choices;
 mod confirm;
@@ -146,6 +148,7 @@ impl App {
                 (self.shared.now, self.shared.clock) = (now, clock);
                 self.shared.changes.look(clock);
                 self.look_at_copy();
+                self.look_at_build();
             }
             news @ (Message::Report(..) | Message::Named(_)) => match &mut self.frozen {
                 Some(held) => held.push(news),
@@ -170,7 +173,7 @@ impl App {
     /// How soon a [`Message::Tick`] would change what is seen.
     pub fn next_tick(&self) -> Duration {
         let busy = !self.shared.jobs.running().is_empty() || self.shared.changes.open().next().is_some();
-        if busy || self.copy_is_typed() {
+        if busy || self.copy_is_typed() || self.build_is_typed() {
             BEAT
         } else if self.said.is_some() {
             Duration::from_secs(1)
@@ -227,6 +230,10 @@ impl App {
             }
             Some(Modal::Confirm(confirm)) => confirm.paste(pasted),
             Some(Modal::Fill(filling)) => filling.paste(pasted),
+            Some(Modal::Build(build)) => {
+                let pressed = build.paste(pasted);
+                self.build_pressed(pressed);
+            }
             Some(Modal::Copy(copy)) => {
                 let pressed = copy.paste(pasted);
                 self.copy_pressed(pressed);
@@ -395,6 +402,7 @@ impl App {
             Action::Stage => self.stage(),
             Action::Pin => self.pin(),
             Action::Copy => self.copy(),
+            Action::Build => self.build(),
             Action::Plan => self.go_plan(Purpose::Prune),
             Action::Repair => self.go_plan(Purpose::Repair),
             Action::Undo | Action::Redo if self.with_screen(|screen, cx| screen.act(action, cx)) => {}

@@ -197,6 +197,7 @@ pub enum Action {
     Plan,
     Repair,
     Copy,
+    Build,
     Retry,
     Flip,
     Edit,

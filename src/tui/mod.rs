@@ -2,6 +2,7 @@
 //! something changed, at most 30 times a second.
 
 pub mod app;
+pub mod building;
 pub mod clipboard;
 pub mod contents;
 pub mod copying;

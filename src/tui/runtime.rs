@@ -1,6 +1,7 @@
 //! Runs effects: jobs as tokio tasks that report over a bounded channel, clipboard, pager, suspension. The only place
 //! of the terminal UI that opens stores or touches the disk.
 
+mod building;
 mod changes;
 mod copying;
 
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 use crate::state::State;
 use crate::store::{Store, catalog};
 use crate::tui::app::{Message, Order, Report};
+use crate::tui::building::Transcript;
 use crate::tui::clipboard::{self, Copied};
 use crate::tui::contents::{self, Chain, Page};
 use crate::tui::json::Tree;
@@ -189,6 +191,10 @@ async fn run(
             }
             Ok(Report::Planned(wish, Box::new(plan)))
         }
+        Work::Check(building) => match building::check(&building).await {
+            Err(error) if error.kind() == Kind::Cancelled => Err(error),
+            came => Ok(Report::Checked(building, came)),
+        },
         Work::Estimate(copying) => {
             let plan = async {
                 let source = source(&copying.source, inventory, &stores, &world).await?;
@@ -201,6 +207,12 @@ async fn run(
             }
         }
         Work::Change(changing) => {
+            if let Changing::Build(building) = *changing {
+                let said = Transcript::default();
+                // The screen is gone if nobody takes it.
+                let _ = sender.send(Message::Report(job.id, Report::Says(said.clone()))).await;
+                return Ok(Report::Changed(building::build(*building, job.progress, said).await?));
+            }
             let store = match &*changing {
                 Changing::Copy(copying) => (world.make)(&copying.to)?,
                 _ => open()?,

@@ -12,6 +12,7 @@ use crate::model::text;
 use crate::model::units::{self, Bytes};
 use crate::ops::prune::Wish;
 use crate::ops::verify::Level;
+use crate::tui::building::Building;
 use crate::tui::contents::{Chain, File};
 use crate::tui::copying::Copying;
 use crate::tui::glyphs::Glyphs;
@@ -349,6 +350,8 @@ pub enum Work {
     },
     /// Plan a change.
     Plan(Box<Wish>),
+    /// Check a build against its builder.
+    Check(Box<Building>),
     /// See what a copy would come to.
     Estimate(Box<Copying>),
     /// Change the place.
@@ -377,6 +380,8 @@ pub enum Changing {
     Unpin(String),
     /// Bring versions here from another place.
     Copy(Box<Copying>),
+    /// Build with a version that is here, and perhaps export to here.
+    Build(Box<Building>),
 }
 
 impl Changing {
@@ -389,6 +394,7 @@ impl Changing {
             Changing::Pin(..) => "pin",
             Changing::Unpin(_) => "unpin",
             Changing::Copy(_) => "copy",
+            Changing::Build(_) => "build",
         }
     }
 
@@ -405,6 +411,7 @@ impl Changing {
             Changing::Pin(digest, pin) => format!("{} as {}", digest.short(), text::safe(&pin.name)),
             Changing::Unpin(name) => text::safe(name).into_owned(),
             Changing::Copy(copying) => format!("{} of {}", copying.what, copying.source.title()),
+            Changing::Build(building) => format!("with {}", building.what),
         }
     }
 

@@ -182,6 +182,8 @@ pub enum JobKind {
     Plan,
     /// Sees what a copy would come to.
     Estimate,
+    /// Checks a build.
+    Check,
     /// Changes the place.
     Change,
 }
@@ -199,6 +201,7 @@ impl JobKind {
             JobKind::Save => "writing",
             JobKind::Plan => "planning",
             JobKind::Estimate => "comparing",
+            JobKind::Check => "asking the builder",
             JobKind::Change => "changing",
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod building;
 mod changing;
 mod copying;
 #[path = "../fixtures/mod.rs"]

@@ -1,6 +1,7 @@
 //! Boxes over the screen: choosing, typing, reading. They hold the keys while they are open.
 
 use super::App;
+use super::build_box::BuildBox;
 use super::confirm::{Confirm, Filling};
 use super::copy_box::CopyBox;
 use crate::model::text;
@@ -30,6 +31,8 @@ pub(super) enum Modal {
     Fill(Box<Filling>),
     /// A copy that is asked for.
     Copy(Box<CopyBox>),
+    /// A build that is asked for.
+    Build(Box<BuildBox>),
 }
 
 /// A line being typed, at the bottom of the screen.
@@ -232,6 +235,10 @@ impl App {
             Some(Modal::Copy(copy)) => {
                 let pressed = copy.key(key);
                 self.copy_pressed(pressed);
+            }
+            Some(Modal::Build(build)) => {
+                let pressed = build.key(key);
+                self.build_pressed(pressed);
             }
             None => {}
         }

@@ -23,8 +23,10 @@ use std::sync::Arc;
 impl App {
     /// Why an action that changes a place, or leads there, means nothing here.
     pub(super) fn unchangeable(&self, action: Action) -> Option<String> {
-        if action == Action::Copy {
-            return self.uncopyable();
+        match action {
+            Action::Copy => return self.uncopyable(),
+            Action::Build => return self.unbuildable(),
+            _ => {}
         }
         let view = self.top().view();
         let place = self.shared.places.get(self.top().place()?)?;
@@ -231,7 +233,9 @@ impl App {
     /// Queues a change that was confirmed.
     pub(super) fn change(&mut self, place: PlaceId, changing: Changing) {
         let Some(known) = self.shared.places.get(place) else { return };
-        if let Some(why) = known.is_fixed() {
+        // A build that exports nothing changes nothing.
+        let reads = matches!(&changing, Changing::Build(building) if building.to.is_none());
+        if let Some(why) = known.is_fixed().filter(|_| !reads) {
             return self.say(Tone::Note, why);
         }
         let plan = changing.plan();
@@ -239,9 +243,9 @@ impl App {
         if self.shared.changes.open().any(|change| same(&change)) {
             return self.say(Tone::Note, "that plan is being applied; gw shows how far it is");
         }
-        let same = |change: &Change| matches!(changing, Changing::Copy(_)) && change.changing == changing;
-        if self.shared.changes.open().any(same) {
-            return self.say(Tone::Note, "that copy is being made; gw shows how far it is");
+        let whole = matches!(changing, Changing::Copy(_) | Changing::Build(_));
+        if whole && self.shared.changes.open().any(|change| change.changing == changing) {
+            return self.say(Tone::Note, "that is being done; gw shows how far it is");
         }
         let change = Change::new(self.shared.jobs.number(), place, changing, self.shared.now);
         let (kind, direction) = (change.kind, change.direction());
@@ -282,6 +286,7 @@ impl App {
                 self.shared.places[place].ledger = Some(Arc::new(*ledger));
                 self.shared.touch(place);
             }
+            Report::Says(said) => self.shared.changes.hear(id, said),
             Report::Sends(traffic) => self.shared.changes.watch(id, traffic),
             Report::Changed(Ending { state, runs }) => {
                 let safe = |lines: Vec<String>| lines.iter().map(|line| text::safe(line).into_owned()).collect();
@@ -305,6 +310,7 @@ impl App {
             _ => (Tone::Failed, !runs.is_empty()),
         };
         let all = state.lines().join("; ");
+        let first = state.lines().first().cloned();
         let Some(change) = self.shared.changes.end(id, state, runs) else { return };
         let (place, kind, plan) = (change.place, change.kind, change.plan.clone());
         if let (Some((purpose, _)), Tone::Done) = (plan, tone) {
@@ -320,6 +326,10 @@ impl App {
             // What came of each version is long; what to do now must be seen.
             ("copy", Tone::Failed) => {
                 self.say(tone, format!("copy to {title} failed, A on the jobs (gw) goes on: {all}"))
+            }
+            ("build", _) => {
+                let first = first.unwrap_or_default();
+                self.say(tone, format!("build with {title}: {first}; gw tells more"));
             }
             ("copy", _) => self.say(tone, format!("copied to {title}{undo}: {all}")),
             _ => self.say(tone, format!("{kind} of {title}: {all}{undo}")),

@@ -24,7 +24,7 @@ const FORMS: [Option<Form>; 4] = [None, Some(Form::ImageManifest), Some(Form::In
 const PACKINGS: [Option<Compression>; 4] =
     [None, Some(Compression::Gzip), Some(Compression::Zstd), Some(Compression::Uncompressed)];
 /// Cells that labels take.
-const LABEL: u16 = 11;
+pub(super) const LABEL: u16 = 11;
 /// Versions that are told one by one.
 const TOLD: usize = 4;
 
@@ -290,11 +290,11 @@ impl CopyBox {
                 let style = if own { theme.text.patch(theme.selection) } else { theme.text };
                 ink.buffer.set_stringn(area.x, area.y, shown, usize::from(area.width), style);
             }
-            Field::Name if names.is_empty() => self.typed(&self.name, own, "it has no name here: type one", area, ink),
-            Field::Name => self.typed(&self.name, own, &format!("as here: {names}"), area, ink),
+            Field::Name if names.is_empty() => typed(&self.name, own, "it has no name here: type one", area, ink),
+            Field::Name => typed(&self.name, own, &format!("as here: {names}"), area, ink),
             Field::Level => {
                 let range = PACKINGS[self.packing].map(levels).unwrap_or_default();
-                self.typed(&self.level, own, &format!("BuildKit's own; {range}"), area, ink);
+                typed(&self.level, own, &format!("BuildKit's own; {range}"), area, ink);
             }
             Field::Form => {
                 let names = FORMS.map(|form| form.map_or("as it is", Form::name));
@@ -311,29 +311,6 @@ impl CopyBox {
                 let names = ["no: names there stay", "yes: lead them here"];
                 options(&names, usize::from(self.overwrite), own, area, ink);
             }
-        }
-    }
-
-    /// A line to type, or what holds while there is nothing in it.
-    fn typed(&self, input: &Input, own: bool, empty: &str, area: Rect, ink: &mut Ink<'_>) {
-        let wide = usize::from(area.width);
-        if own {
-            input.draw(area, Style::new(), ink);
-        }
-        let theme = ink.theme;
-        match input.text() {
-            "" => {
-                let gap = usize::from(own) * 2;
-                let shown = text::fit_middle(empty, wide.saturating_sub(gap), ink.glyphs.ellipsis).into_owned();
-                let style = theme.text.patch(theme.dim);
-                ink.buffer.set_stringn(area.x + gap as u16, area.y, shown, wide.saturating_sub(gap), style);
-            }
-            given if !own => {
-                let shown = text::safe(given);
-                let shown = text::fit_end(&shown, wide, ink.glyphs.ellipsis).into_owned();
-                ink.buffer.set_stringn(area.x, area.y, shown, wide, theme.text);
-            }
-            _ => {}
         }
     }
 
@@ -362,8 +339,31 @@ impl CopyBox {
     }
 }
 
+/// A line to type, or what holds while there is nothing in it.
+pub(super) fn typed(input: &Input, own: bool, empty: &str, area: Rect, ink: &mut Ink<'_>) {
+    let wide = usize::from(area.width);
+    if own {
+        input.draw(area, Style::new(), ink);
+    }
+    let theme = ink.theme;
+    match input.text() {
+        "" => {
+            let gap = usize::from(own) * 2;
+            let shown = text::fit_middle(empty, wide.saturating_sub(gap), ink.glyphs.ellipsis).into_owned();
+            let style = theme.text.patch(theme.dim);
+            ink.buffer.set_stringn(area.x + gap as u16, area.y, shown, wide.saturating_sub(gap), style);
+        }
+        given if !own => {
+            let shown = text::safe(given);
+            let shown = text::fit_end(&shown, wide, ink.glyphs.ellipsis).into_owned();
+            ink.buffer.set_stringn(area.x, area.y, shown, wide, theme.text);
+        }
+        _ => {}
+    }
+}
+
 /// All of `names` in a row, the chosen one in brackets.
-fn options(names: &[&str], chosen: usize, own: bool, area: Rect, ink: &mut Ink<'_>) {
+pub(super) fn options(names: &[&str], chosen: usize, own: bool, area: Rect, ink: &mut Ink<'_>) {
     let theme = ink.theme;
     let mut x = area.x;
     for (at, name) in names.iter().enumerate() {

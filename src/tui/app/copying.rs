@@ -15,7 +15,7 @@ use crate::tui::widgets::picker::{Choice, Picker};
 use std::time::Duration;
 
 /// How long nothing must have been typed before it is looked at.
-const PAUSE: Duration = Duration::from_millis(300);
+pub(super) const PAUSE: Duration = Duration::from_millis(300);
 
 impl App {
     /// Why what is chosen can't be copied, if so.
@@ -271,7 +271,7 @@ fn uncopyable(index: &CacheIndex) -> Option<String> {
 }
 
 /// What an error says to somebody who looks at the box: what is wrong, and what helps there.
-fn why(error: &Error) -> Vec<String> {
+pub(super) fn why(error: &Error) -> Vec<String> {
     let mut lines = vec![text::safe(&error.to_string()).into_owned()];
     let hint = match error.kind() {
         Kind::Stale => Some("say yes to overwrite to lead it to the copy, or call the copy something else"),

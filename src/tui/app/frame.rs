@@ -64,6 +64,9 @@ impl App {
             Some(Modal::Read(reading)) => reading.draw(body, &mut ink),
             Some(Modal::Confirm(confirm)) => confirm.draw(body, &mut ink),
             Some(Modal::Fill(filling)) => filling.draw(body, &mut ink),
+            Some(Modal::Build(build)) => {
+                build.draw(body, Look { theme: &theme, glyphs: self.glyphs, shared: &self.shared }, &mut ink);
+            }
             Some(Modal::Copy(copy)) => {
                 copy.draw(body, Look { theme: &theme, glyphs: self.glyphs, shared: &self.shared }, &mut ink);
             }

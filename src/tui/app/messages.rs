@@ -15,6 +15,7 @@ use crate::ops::find::{self, Found};
 use crate::ops::names::StepNames;
 use crate::ops::prune::Wish;
 use crate::ops::verify::{self, Level};
+use crate::tui::building::{Building, Checked, Transcript};
 use crate::tui::contents::{Chain, File, Page};
 use crate::tui::copying::Copying;
 use crate::tui::json::Tree;
@@ -108,6 +109,10 @@ pub enum Report {
     NotPlanned(Box<Wish>, Error),
     /// What a copy would come to, or why it can't be made.
     Estimated(Box<Copying>, Result<Box<copy::Plan>>),
+    /// A build was checked against its builder.
+    Checked(Box<Building>, Result<Checked>),
+    /// A build has begun; this tells what it says.
+    Says(Transcript),
     /// A copy has begun; this tells what is on its way.
     Sends(copy::Traffic),
     /// A change ended.
@@ -164,6 +169,7 @@ impl Report {
                 | Report::Ledger(_)
                 | Report::Seen(..)
                 | Report::Sends(_)
+                | Report::Says(_)
         )
     }
 }

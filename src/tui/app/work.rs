@@ -26,6 +26,7 @@ impl App {
             Work::Find { .. } => JobKind::Find,
             Work::Plan(_) => JobKind::Plan,
             Work::Estimate(_) => JobKind::Estimate,
+            Work::Check(_) => JobKind::Check,
             // They queue: see `change`.
             Work::Change(_) => return,
             Work::Save { .. } | Work::SaveBlob { .. } | Work::Extract { .. } => JobKind::Save,
@@ -118,7 +119,8 @@ impl App {
         let title = self.shared.places[place].location.title();
         match report {
             Report::Found(_) | Report::Listed(..) | Report::FoundFile(_) => {}
-            Report::Ledger(_) | Report::Seen(..) | Report::Changed(..) | Report::Sends(_) => {}
+            Report::Ledger(_) | Report::Seen(..) | Report::Changed(..) | Report::Sends(_) | Report::Says(_) => {}
+            Report::Checked(of, came) => self.checked(of, came),
             Report::Estimated(of, came) => self.estimated(of, came),
             Report::Planned(wish, plan) => self.planned(place, &wish, Ok(*plan)),
             Report::NotPlanned(wish, error) => {

@@ -161,6 +161,7 @@ pub const BINDINGS: &[Binding] = &[
         OF_INDEX,
         ("copy", "copy it, or what is marked, to another place; shows what that sends first"),
     ),
+    b(A::Build, "build", &["b"], OF_INDEX, ("build", "build with this cache; shows the command first")),
     b(
         A::Toggle,
         "toggle",

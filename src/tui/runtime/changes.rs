@@ -148,8 +148,8 @@ async fn came(bench: &Bench<'_>, changing: Changing) -> Result<Came> {
             }
             Ok((whole, lines, run))
         }
-        // It has two ends: see `copying`.
-        Changing::Copy(_) => Err(Error::new(Kind::Internal, "a copy is no change of one place")),
+        // See `copying` and `building`.
+        Changing::Copy(_) | Changing::Build(_) => Err(Error::new(Kind::Internal, "this is no change of one place")),
     }
 }
 

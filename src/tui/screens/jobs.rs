@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::model::filter::{self, Field, FieldKind, Value};
 use crate::ops::copy::Moving;
 use crate::progress::Counts;
+use crate::tui::building::Transcript;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
@@ -62,6 +63,8 @@ struct JobRow {
     counts: Counts,
     /// Blobs on their way.
     moving: Vec<Moving>,
+    /// What a build said.
+    said: Transcript,
     /// The job that tries it again.
     again: Option<u64>,
 }
@@ -132,7 +135,8 @@ impl JobList {
         self.rows.get(self.listing.list.current()?)
     }
 
-    fn details(&self, look: Look<'_>) -> Vec<Line<'static>> {
+    /// All about the job under the cursor; of what it said as much as has room in `most` lines.
+    fn details(&self, most: usize, look: Look<'_>) -> Vec<Line<'static>> {
         let Some(row) = self.current() else { return Vec::new() };
         let say = |label: &str, text: String| look.fact(label, vec![Span::raw(text)]);
         let mut lines = vec![say("job", format!("{} {}", row.kind, row.what)), say("location", row.location.clone())];
@@ -167,6 +171,8 @@ impl JobList {
             lines.push(say("again", how.to_owned()));
         }
         lines.extend(row.undo.iter().map(|run| say("undo", format!("u here, or cachedeck undo {run}"))));
+        let said = row.said.last(most.saturating_sub(lines.len()));
+        lines.extend(said.into_iter().enumerate().map(|(at, line)| say(if at == 0 { "says" } else { "" }, line)));
         lines
     }
 
@@ -211,6 +217,7 @@ fn of_change(change: &Change, shared: &Shared) -> JobRow {
         asked: Some(change.asked),
         counts,
         moving: if runs { change.traffic.now() } else { Vec::new() },
+        said: change.said.clone(),
         again: change.again,
     }
 }
@@ -219,7 +226,7 @@ fn of_change(change: &Change, shared: &Shared) -> JobRow {
 fn flow(change: &Change, shared: &Shared) -> Vec<String> {
     let counts = change.progress.counts();
     if counts.bytes_total == 0 {
-        return Vec::new();
+        return change.said.last(1);
     }
     let done = counts.bytes.min(counts.bytes_total);
     let mut parts = vec![format!("{} of {}", bytes(done, shared), bytes(counts.bytes_total, shared))];
@@ -245,6 +252,7 @@ fn of_job(job: &Job, shared: &Shared) -> JobRow {
         asked: None,
         counts,
         moving: Vec::new(),
+        said: Transcript::default(),
         again: None,
     }
 }
@@ -298,7 +306,7 @@ impl Screen for JobList {
         match action {
             Action::Open | Action::Right | Action::Info => {
                 if self.current().is_some() {
-                    cx.ask(Request::Show("job".to_owned(), self.details(cx.look)));
+                    cx.ask(Request::Show("job".to_owned(), self.details(usize::MAX, cx.look)));
                 }
             }
             Action::Retry => {
@@ -375,7 +383,8 @@ impl Screen for JobList {
         if below > 0 {
             let area = Rect { y: list.bottom(), height: below, ..area };
             let width = usize::from(area.width.saturating_sub(4)).max(8);
-            let lines = crate::tui::widgets::textbox::reflow(&self.details(look), width);
+            let lines =
+                crate::tui::widgets::textbox::reflow(&self.details(usize::from(below.saturating_sub(2)), look), width);
             self.listing.draw_preview(area, "details".to_owned(), &lines, canvas);
         }
     }

@@ -5,6 +5,7 @@ use super::PlaceId;
 use crate::model::plan::{Purpose, RunId};
 use crate::ops::copy::Traffic;
 use crate::progress::Progress;
+use crate::tui::building::Transcript;
 use crate::tui::pace::Pace;
 use crate::tui::screen::{Changing, Work};
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ pub struct Change {
     pub pace: Pace,
     /// What is on its way, for copies.
     pub traffic: Traffic,
+    /// What was said, for builds.
+    pub said: Transcript,
     /// The job that tries it again, if one does.
     pub again: Option<u64>,
 }
@@ -103,6 +106,7 @@ impl Change {
             changing,
             pace: Pace::default(),
             traffic: Traffic::default(),
+            said: Transcript::default(),
             again: None,
         }
     }
@@ -165,6 +169,13 @@ impl Changes {
     pub fn watch(&mut self, id: u64, traffic: Traffic) {
         if let Some(change) = self.all.iter_mut().find(|change| change.id == id) {
             change.traffic = traffic;
+        }
+    }
+
+    /// Notes what one says.
+    pub fn hear(&mut self, id: u64, said: Transcript) {
+        if let Some(change) = self.all.iter_mut().find(|change| change.id == id) {
+            change.said = said;
         }
     }
 
