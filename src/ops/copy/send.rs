@@ -116,7 +116,7 @@ struct Ends<'a> {
 
 /// Copies. `site` is the destination; `ids` gives the ids of runs.
 ///
-/// A version that can't be copied leaves the others. An error means that nothing at all was published.
+/// A version that can't be copied leaves the others. An error ends all of it: what was published before stays, and is in the journal.
 pub async fn run(
     site: &Site<'_>,
     from: &Arc<dyn Store>,
