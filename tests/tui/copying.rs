@@ -307,3 +307,19 @@ fn the_frames_of_copying() {
     check_in(USUAL, "copy_failed", &mut stage);
     check_in(USUAL, "copy_mono", &mut picture(Scene { theme: "mono", ..Scene::default() }));
 }
+
+#[test]
+fn a_copy_goes_to_a_registry_that_does_not_know_the_repository_yet() {
+    let from = Fixture::unpack("local-max");
+    let registry = crate::support::registry();
+    let place = format!("{}/{}", registry.trim_start_matches("http://"), crate::support::unique("copied"));
+    let data = tempfile::tempdir().unwrap();
+    let scene = Scene { data: Some(data.path().to_owned()), ..Scene::default() };
+    let mut stage = crate::open_with(&from, scene);
+    stage
+        .press(&format!("c t 'type=registry,ref={place}:cache,registry.insecure=true enter"))
+        .see("called     cache")
+        .see("sends");
+    stage.press("enter").see("copied to registry:").press("w").see("latest is there as cache").press("q");
+    stage.press("1 G enter").see("cache").see("1/1").press("1 g g enter c 1").see("not sent again");
+}

@@ -14,6 +14,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Scene {
     pub store: Option<Arc<dyn Store>>,
     /// What is opened instead of places of these identities, before all.
     pub stores: Vec<Arc<dyn Store>>,
+    /// Where runs are written down of places that keep no notes.
+    pub data: Option<PathBuf>,
     /// Locations of the config.
     pub aliases: BTreeMap<String, Location>,
 }
@@ -61,13 +64,14 @@ impl Default for Scene {
             pruning: None,
             store: None,
             stores: Vec::new(),
+            data: None,
             aliases: BTreeMap::new(),
         }
     }
 }
 
 /// A world in which nothing is remembered and time stands still.
-fn world(store: Option<Arc<dyn Store>>, stores: Vec<Arc<dyn Store>>) -> World {
+fn world(store: Option<Arc<dyn Store>>, stores: Vec<Arc<dyn Store>>, data: Option<PathBuf>) -> World {
     let plans = AtomicU32::new(0);
     let opens = |otherwise: fn(&Location) -> cachedeck::error::Result<Arc<dyn Store>>| -> Arc<Open> {
         let (store, stores) = (store.clone(), stores.clone());
@@ -80,7 +84,7 @@ fn world(store: Option<Arc<dyn Store>>, stores: Vec<Arc<dyn Store>>) -> World {
         open: opens(catalog::open),
         imagine: opens(catalog::imagine),
         make: opens(catalog::make),
-        state: State::at(None, None),
+        state: State::at(None, data.as_deref()),
         clock: Arc::new(|| NOW.parse().unwrap()),
         salt: Arc::new(move || plans.fetch_add(1, Ordering::Relaxed)),
     }
@@ -164,7 +168,7 @@ impl Stage {
             is_dir: |path| std::path::Path::new(path).is_dir(),
         });
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (runtime, reports) = Runtime::new(world(scene.store, scene.stores));
+        let (runtime, reports) = Runtime::new(world(scene.store, scene.stores, scene.data));
         let mut stage = Stage {
             app,
             size: scene.size,
