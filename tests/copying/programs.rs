@@ -56,6 +56,7 @@ fn mistakes_are_told_with_what_helps() {
         (&["copy", "./gone", "./x"], 5, "no such folder"),
         (&["--read-only", "copy", "local-max", "./x"], 4, "read-only"),
         (&["copy", "local-max", "type=daemon,builder=nobody"], 5, "builder"),
+        (&["copy", "local-max", "type=inline,ref=localhost:1/x"], 10, "image"),
     ] {
         let ran = place.run(arguments);
         assert_eq!(ran.code, code, "{arguments:?}: {}", ran.err);

@@ -21,8 +21,8 @@ use crate::model::cache::{Compression, Form};
 use crate::model::text;
 use std::num::NonZeroUsize;
 
-/// Blobs on their way at a time, unless somebody says otherwise.
-pub const PARALLEL: usize = 6;
+/// Blobs on their way at a time, unless somebody says otherwise. More of them took more memory, and no less time.
+pub const PARALLEL: usize = 4;
 
 /// How versions are to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

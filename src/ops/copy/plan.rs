@@ -134,6 +134,10 @@ pub async fn plan(
         packing.check()?;
     }
     let claims = to.capabilities();
+    if to.location().kind() == "inline" {
+        let what = "an inline cache is part of an image, and comes to be with it";
+        return Err(Error::unsupported("inline", what).with_hint("copy to type=registry and the same ref's repository"));
+    }
     if !claims.write {
         return Err(Error::unsupported(to.location().kind(), "caches can't be written there")
             .with_hint("folders, registries, s3, azblob and, in a workflow run, gha can take a copy"));

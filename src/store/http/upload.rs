@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::AsyncReadExt as _;
 
 /// Bytes that are sent at a time.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 
 impl Http {
     /// Sends `request` with what `body` gives, piece by piece, once: it can't be had again. The server may take its time as

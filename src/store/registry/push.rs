@@ -29,7 +29,7 @@ pub async fn blob(api: &Api, digest: &Digest, mut body: BlobReader) -> Result<()
         let is = crate::store::hash(digest, body, &Progress::new()).await?.digest;
         return if is == *digest { Ok(()) } else { Err(differs(is)) };
     }
-    let mut head = BytesMut::new();
+    let mut head = BytesMut::with_capacity(SMALL + 1);
     while head.len() <= SMALL && body.read_buf(&mut head).await.map_err(|e| crate::store::reading(digest, e))? > 0 {}
     let head = head.freeze();
     if head.len() <= SMALL {
