@@ -44,6 +44,11 @@ compare-rclone:
     cargo build --locked --release
     tests/servers/with python3 benches/rclone.py "${CARGO_TARGET_DIR:-target}/release/cachedeck"
 
+# Measures copies beside skopeo, cp, rclone and zcat | zstd, for docs/performance.md.
+compare-copying:
+    cargo build --locked --release
+    tests/servers/with python3 benches/copying.py "${CARGO_TARGET_DIR:-target}/release/cachedeck"
+
 # Every fuzz target for SECONDS each. Wants cargo-fuzz and a C++ compiler; fuzz/README.md tells more.
 fuzz SECONDS="60":
     #!/usr/bin/env bash

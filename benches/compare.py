@@ -70,6 +70,8 @@ for number in range(options.rounds + 1):
         if fresh:
             shutil.rmtree(fresh, ignore_errors=True)
             subprocess.run(["cp", "-a", cache, fresh], check=True)
+            # A cache that has grown is on the disk; what was just written is not for the command to wait for.
+            os.sync()
         result = run(command)
         if number:
             measured[name].append(result)
