@@ -96,7 +96,7 @@ pub struct Pace {
     pub most: Option<u64>,
 }
 
-/// The error for a form that a place does not have, or `None`.
+/// How a version is written at a place of type `kind`. [`crate::error::Kind::Invalid`] for a form that it does not have.
 fn form_for(bare: bool, kind: &str, wish: Option<Form>, is: Option<Form>) -> Result<Form> {
     match (wish, bare) {
         (Some(form), true) => Err(Error::invalid(format!("type={} holds configs alone", text::safe(kind)))

@@ -152,7 +152,7 @@ pub async fn plan(
     for pick in picks {
         progress.check()?;
         let mut version = version(from, pick.index, claims.bare_configs, to.location().kind(), wish).await?;
-        // Of other sizes than the source's own manifest says, BuildKit would not take it.
+        // BuildKit takes no notice of results whose layers have no size.
         for layer in &mut version.cache.layers {
             if layer.size.is_none() {
                 layer.size = Some(from.stat(&layer.blob).await?.size);

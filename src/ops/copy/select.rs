@@ -132,7 +132,6 @@ fn chosen<'a>(from: &'a Inventory, selection: &Selection) -> Result<Vec<(&'a Cac
 /// A name of one place as another place would have it.
 fn renamed(name: &str, from: &Location, to: &Location) -> String {
     let name = scope_of(name);
-    // An image's whole name may be the tag in a folder.
     let is_usual = name == from.usual_name();
     if is_usual { to.usual_name().to_owned() } else { name.to_owned() }
 }

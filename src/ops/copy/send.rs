@@ -331,7 +331,7 @@ impl Ends<'_> {
                     return Ok(Came::Held);
                 }
                 // What is read of it was counted when it was packed.
-                let body = self.throttle.wrap(Box::new(tokio::fs::File::from_std(file)), &self.quiet());
+                let body = self.throttle.wrap(Box::new(tokio::fs::File::from_std(file)), &self.progress.uncounted());
                 self.to.put(&digest, body).await?;
                 Came::Sent(size)
             }
@@ -341,11 +341,6 @@ impl Ends<'_> {
         let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
         packed.insert(blob.digest, (digest, size, diff_id));
         Ok(came)
-    }
-
-    /// Progress that counts for nobody, but is stopped with the other.
-    fn quiet(&self) -> Progress {
-        self.progress.uncounted()
     }
 
     /// Makes a version what it is at the destination, now that all its layers are.
