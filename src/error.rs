@@ -124,6 +124,12 @@ impl Error {
         Self::new(kind, what).with_source(source)
     }
 
+    /// The same error, for each of many that fail together. It has no cause: that is told once.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { kind: self.kind, what: self.what.clone(), hint: self.hint.clone(), source: None }
+    }
+
     /// Adds what the user can do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

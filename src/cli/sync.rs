@@ -4,8 +4,11 @@ use super::Command;
 use super::change::{self, ApplyArgs, Place};
 use super::copy::{self, CopyArgs, Which};
 use super::failure::{Exit, Outcome, Stop};
+use super::output::Tone;
 use super::session::Session;
-use crate::model::plan::{Plan, Purpose};
+use crate::model::inventory::Inventory;
+use crate::model::plan::{Plan, Purpose, Step};
+use crate::ops::apply;
 use crate::ops::copy::{Pick, Selection, picks};
 use crate::ops::load;
 use crate::ops::pin;
@@ -61,10 +64,10 @@ impl Command for Sync {
         let wanted = wanted.map_err(|error| Stop::at(&from, error))?;
         let place = copy::destination(session, &to, !self.how.applies())?;
         let plan = copy::plan(session, &loaded, &wanted, &place, &wish)?;
-        let surplus = self.surplus(session, &place, &wanted)?;
+        let surplus = self.surplus(session, &loaded.inventory, &place, &wanted)?;
+        let removal = self.removal(session, &place, &surplus)?;
+        let idle = plan.is_done() && removal.is_empty();
         if !self.how.applies() {
-            let idle = plan.is_done() && surplus.is_empty();
-            let removal = self.removal(session, &place, &surplus)?;
             copy::show::planned(session, &loaded, &place, &plan, &surplus)?;
             if !session.out.is_json() {
                 if !removal.is_empty() {
@@ -76,8 +79,6 @@ impl Command for Sync {
             }
             return Ok(if idle && self.how.error_on_noop() { Exit::Noop } else { Exit::Done });
         }
-        let removal = self.removal(session, &place, &surplus)?;
-        let idle = removal.is_empty() && plan.is_done();
         if !removal.is_empty() && !session.out.is_json() {
             change::show(session, &removal)?;
         }
@@ -96,34 +97,76 @@ impl Command for Sync {
                 ended => ended,
             };
         }
-        // Copying led names, so the plan is made anew, for just those names.
-        let removal = self.removal(session, &place, &surplus)?;
+        let surplus = match unchanged(session, &place, &removal) {
+            Ok(surplus) => surplus,
+            Err(stop) => {
+                copy::show::copied(session, &loaded, &place, &copied, None)?;
+                return Err(stop);
+            }
+        };
         if session.out.is_json() {
-            let work = async |site: &crate::ops::apply::Site<'_>| crate::ops::apply::apply(site, &removal, None).await;
-            let applied = place.change(session, "taking names away", work)?;
-            copy::show::copied(session, &loaded, &place, &copied, Some((&surplus, &applied.run.id)))?;
-            let whole = applied.run.failures.is_empty() && applied.stopped.is_none();
-            return Ok(if whole { Exit::Done } else { Exit::Partly });
+            let applied = self.removal(session, &place, &surplus).and_then(|removal| {
+                place.change(session, "taking names away", async |site| apply::apply(site, &removal, None).await)
+            });
+            let removed = applied.as_ref().ok().map(|applied| (surplus.as_slice(), applied));
+            copy::show::copied(session, &loaded, &place, &copied, removed)?;
+            return change::exit(&place, &applied?);
         }
         copy::show::copied(session, &loaded, &place, &copied, None)?;
+        let removal = self.removal(session, &place, &surplus)?;
         change::apply_agreed(session, &place, &removal, None)
     }
 }
 
+/// Of the names that were to be taken away, and that the user agreed to, those that still lead where they led then. Copying led
+/// names, so the plan is made anew for these.
+fn unchanged(session: &mut Session, place: &Place, agreed: &Plan) -> Outcome<Vec<String>> {
+    let there = place.run(session, "reading names", place.store.references())?;
+    let mut same = Vec::new();
+    for step in &agreed.steps {
+        let Step::Unname { name, version, .. } = step else { continue };
+        match there.items.iter().find(|reference| reference.name == *name) {
+            Some(reference) if reference.version.as_ref() == Some(version) => same.push(name.clone()),
+            Some(_) => session.words.note(&format!("{name} leads elsewhere by now, and stays")),
+            None => {}
+        }
+    }
+    Ok(same)
+}
+
 impl Sync {
-    /// Names at the destination that are not wanted there.
-    fn surplus(&self, session: &mut Session, place: &Place, wanted: &[Pick<'_>]) -> Outcome<Vec<String>> {
+    /// Names at the destination that are not wanted there; none where it is not known what the source has.
+    fn surplus(
+        &self,
+        session: &mut Session,
+        from: &Inventory,
+        place: &Place,
+        wanted: &[Pick<'_>],
+    ) -> Outcome<Vec<String>> {
         let globs = self.keep_tags.iter().map(|glob| matcher(glob)).collect::<Result<Vec<_>, _>>()?;
         let pins: BTreeSet<String> = place.pins(session)?.into_iter().map(|pin| pin.name).collect();
         let names: BTreeSet<&str> = wanted.iter().flat_map(|pick| &pick.names).map(String::as_str).collect();
         let there = place.run(session, "reading names", place.store.references())?;
-        let surplus = there.items.into_iter().map(|reference| reference.name).filter(|name| {
-            !name.is_empty()
-                && !names.contains(name.as_str())
-                && !pins.contains(name)
-                && !globs.iter().any(|(_, glob)| glob.is_match(name))
-        });
-        Ok(surplus.collect())
+        let surplus: Vec<String> = there
+            .items
+            .into_iter()
+            .map(|reference| reference.name)
+            .filter(|name| {
+                !name.is_empty()
+                    && !names.contains(name.as_str())
+                    && !pins.contains(name)
+                    && !globs.iter().any(|(_, glob)| glob.is_match(name))
+            })
+            .collect();
+        // In a workflow run without a token for the repository only the scope that is asked for is seen.
+        let is_listed = from.details.actions.as_ref().is_none_or(|actions| actions.listed);
+        let knows_all = from.complete && is_listed;
+        if !knows_all && !surplus.is_empty() {
+            let words = "not all of the source can be seen, so no names are taken away at the destination";
+            session.words.say("warning", Tone::Warn, words);
+            return Ok(Vec::new());
+        }
+        Ok(surplus)
     }
 
     /// The plan that takes names away.

@@ -31,7 +31,7 @@ Levels, each with those before it:
 
 Findings:
   blob_missing wrong_size wrong_digest unreadable malformed stray leftover unknown_option changed
-  unlisted_layer too_large deleted limited; --fail-on also takes
+  unlisted_layer too_large deleted limited shared; --fail-on also takes
   missing (blob_missing), corrupt (wrong_size wrong_digest malformed), error, warning, note, any and none
 
 Fields to filter and sort by:
@@ -76,22 +76,6 @@ enum FailOn {
     Problem(Problem),
 }
 
-const PROBLEMS: [Problem; 13] = [
-    Problem::BlobMissing,
-    Problem::WrongSize,
-    Problem::WrongDigest,
-    Problem::Unreadable,
-    Problem::Malformed,
-    Problem::Stray,
-    Problem::Leftover,
-    Problem::UnknownOption,
-    Problem::Changed,
-    Problem::UnlistedLayer,
-    Problem::TooLarge,
-    Problem::Deleted,
-    Problem::Limited,
-];
-
 const GROUPS: [(&str, FailOn); 7] = [
     ("missing", FailOn::Problem(Problem::BlobMissing)),
     ("corrupt", FailOn::Corrupt),
@@ -103,7 +87,7 @@ const GROUPS: [(&str, FailOn); 7] = [
 ];
 
 fn failing() -> impl TypedValueParser<Value = FailOn> {
-    usage::one_of(GROUPS.into_iter().chain(PROBLEMS.map(|problem| (problem.code(), FailOn::Problem(problem)))))
+    usage::one_of(GROUPS.into_iter().chain(Problem::ALL.map(|problem| (problem.code(), FailOn::Problem(problem)))))
 }
 
 impl FailOn {

@@ -62,6 +62,24 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// All of them.
+    pub const ALL: [Problem; 14] = [
+        Problem::BlobMissing,
+        Problem::WrongSize,
+        Problem::WrongDigest,
+        Problem::Unreadable,
+        Problem::Malformed,
+        Problem::Stray,
+        Problem::Leftover,
+        Problem::UnknownOption,
+        Problem::Changed,
+        Problem::UnlistedLayer,
+        Problem::TooLarge,
+        Problem::Deleted,
+        Problem::Limited,
+        Problem::Shared,
+    ];
+
     /// The JSON name.
     pub fn code(self) -> &'static str {
         match self {

@@ -403,6 +403,8 @@ impl Location {
             }
             _ => {
                 let key = self.index_key().unwrap_or("tag");
+                // The ref that saved it is for GitHub to choose.
+                let name = if key == "scope" { scope_of(name) } else { name };
                 self.without("digest").with(key, name)
             }
         }

@@ -2,6 +2,7 @@
 //! first, shown, may be kept in a file, and is applied once, to the place it was made for, as that was then.
 
 use crate::model::digest::Digest;
+use crate::model::location::Location;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -318,6 +319,34 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan for that place, in which nothing is done yet. `identity` and `fingerprint` are as in its fields.
+    pub fn new(
+        id: RunId,
+        purpose: Purpose,
+        made: Timestamp,
+        location: &Location,
+        (identity, fingerprint): (String, Digest),
+        promise: Promise,
+    ) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            id,
+            purpose,
+            made,
+            location: location.to_string(),
+            identity,
+            fingerprint,
+            policy: Vec::new(),
+            promise,
+            rows: Vec::new(),
+            steps: Vec::new(),
+            before: 0,
+            frees: 0,
+            refused: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
-use crate::model::plan::{self, Plan, Step, Target};
+use crate::model::plan::{self, Plan, RunId, Step, Target};
 use crate::model::run::{Phase, Run};
 use crate::ops::journal::Journal;
 use crate::ops::prune;
@@ -36,6 +36,18 @@ pub struct Site<'a> {
     pub progress: &'a Progress,
 }
 
+impl Site<'_> {
+    /// Does `work` while `by` holds the place.
+    pub(super) async fn held<T>(&self, by: &RunId, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let hold = self.store.hold(by).await?;
+        let done = work.await;
+        let released = self.store.release(hold).await;
+        // Why it was not done says more than why it could not be given up.
+        let done = done?;
+        released.map(|()| done)
+    }
+}
+
 /// What came of a plan.
 #[derive(Clone, Debug)]
 pub struct Applied {
@@ -47,8 +59,18 @@ pub struct Applied {
     pub incomplete: Vec<String>,
     /// Why it did not go on to its end.
     pub stopped: Option<String>,
+    /// Of what sort the first failure was.
+    pub failed: Option<Kind>,
     /// What else did not go as it should once all was done, a sentence each. May hold untrusted text.
     pub problems: Vec<String>,
+}
+
+impl Applied {
+    /// Whether all of it was done, and all that earlier runs had left.
+    pub fn is_whole(&self) -> bool {
+        let all_done = self.stopped.is_none() && self.incomplete.is_empty() && self.run.failures.is_empty();
+        all_done && self.problems.is_empty() && self.earlier.problems.is_empty()
+    }
 }
 
 /// Applies a plan. `from` is where blobs are fetched from, for plans that fetch.
@@ -58,12 +80,7 @@ pub struct Applied {
 /// What fails later is told in [`Run::failures`].
 pub async fn apply(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Result<Applied> {
     check(site.store, plan)?;
-    let hold = site.store.hold(&plan.id).await?;
-    let applied = held(site, plan, from).await;
-    let released = site.store.release(hold).await;
-    let applied = applied?;
-    released?;
-    Ok(applied)
+    site.held(&plan.id, carry_out(site, plan, from)).await
 }
 
 fn check(store: &Arc<dyn Store>, plan: &Plan) -> Result<()> {
@@ -80,8 +97,8 @@ fn check(store: &Arc<dyn Store>, plan: &Plan) -> Result<()> {
     }
 }
 
-async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Result<Applied> {
-    let earlier = settle::open_runs(site, Urge::WhenDue).await?;
+async fn carry_out(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Result<Applied> {
+    let earlier = settle::open_runs(site, Urge::WhenDue, None).await?;
     let store = site.store;
     let references = match plan.steps.iter().all(|step| matches!(step, Step::Discard { .. })) {
         // What is given up by its number is looked at again one by one.
@@ -95,13 +112,13 @@ async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Re
     let mut run = Run::begin(plan, (site.clock)());
     run.documents = documents(store, plan, references.iter().flat_map(|r| &r.items)).await?;
     site.journal.begin(plan, &run).await?;
-    let mut work = Work { site, plan, run, stopped: None, hidden: Some(Vec::new()) };
+    let mut work = Work { site, plan, run, stopped: None, failed: None, hidden: Some(Vec::new()) };
     work.write(from).await;
     work.lead().await;
     work.unname(references.iter().flat_map(|r| &r.items)).await;
     let hid = work.hide(references.as_ref()).await;
     work.discard().await;
-    let Work { mut run, stopped, hidden, .. } = work;
+    let Work { mut run, stopped, failed, hidden, .. } = work;
     let (mut incomplete, mut problems) = (Vec::new(), Vec::new());
     if hid {
         run.phase = Phase::Hidden((site.clock)());
@@ -116,7 +133,7 @@ async fn held(site: &Site<'_>, plan: &Plan, from: Option<&Arc<dyn Store>>) -> Re
         run.phase = Phase::Done((site.clock)());
         site.journal.close(&run, Some(plan)).await?;
     }
-    Ok(Applied { run, earlier, incomplete, stopped, problems })
+    Ok(Applied { run, earlier, incomplete, stopped, failed, problems })
 }
 
 /// What names lead to that are to go, where the place itself keeps no copy of it.
@@ -155,6 +172,7 @@ struct Work<'a> {
     plan: &'a Plan,
     run: Run,
     stopped: Option<String>,
+    failed: Option<Kind>,
     /// What it hid; `None` where only the place knows.
     hidden: Option<Vec<Target>>,
 }
@@ -169,6 +187,7 @@ impl Work<'_> {
     }
 
     fn fail(&mut self, what: &str, error: &Error) {
+        self.failed.get_or_insert(error.kind());
         self.run.failures.push(match error.hint() {
             Some(hint) => format!("{what}: {error}; {hint}"),
             None => format!("{what}: {error}"),

@@ -7,7 +7,7 @@ use crate::format::document;
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::pin::Pin;
-use crate::model::plan::{self, Fate, Plan, Purpose, Row, Step, Subject};
+use crate::model::plan::{Fate, Plan, Purpose, Row, Step, Subject};
 use crate::ops::apply::{self, Applied, Site};
 use crate::ops::prune::Sight;
 use crate::ops::{load, prune, settle};
@@ -156,23 +156,10 @@ pub(super) async fn empty(
     references: &crate::store::References,
     purpose: Purpose,
 ) -> Result<Plan> {
-    Ok(Plan {
-        schema: plan::SCHEMA.to_owned(),
-        id: sight.id.clone(),
-        purpose,
-        made: sight.now,
-        location: sight.inventory.location.to_string(),
-        identity: store.identity(),
-        fingerprint: prune::fingerprint(&store.identity(), references),
-        policy: Vec::new(),
-        promise: store.promise().await?,
-        rows: Vec::new(),
-        steps: Vec::new(),
-        before: sight.inventory.bytes(),
-        frees: 0,
-        refused: Vec::new(),
-        warnings: Vec::new(),
-    })
+    let seen = (store.identity(), prune::fingerprint(&store.identity(), references));
+    let (location, promise) = (&sight.inventory.location, store.promise().await?);
+    let plan = Plan::new(sight.id.clone(), purpose, sight.now, location, seen, promise);
+    Ok(Plan { before: sight.inventory.bytes(), ..plan })
 }
 
 /// Looks again at what a name leads to: whether all of it is there. What is missing, if anything.

@@ -69,10 +69,11 @@ impl Settled {
     }
 }
 
-/// Leads all open runs of the place on. The caller holds it.
-pub async fn open_runs(site: &Site<'_>, urge: Urge) -> Result<Settled> {
+/// Leads all open runs of the place on, or just `only`. The caller holds it.
+pub async fn open_runs(site: &Site<'_>, urge: Urge, only: Option<&RunId>) -> Result<Settled> {
     let mut settled = Settled::default();
-    for mut open in site.journal.runs().await?.into_iter().filter(Run::is_open) {
+    let wanted = |run: &Run| run.is_open() && only.is_none_or(|only| *only == run.id);
+    for mut open in site.journal.runs().await?.into_iter().filter(wanted) {
         let plan = site.journal.plan(&open.id).await?;
         settled.add(lead_on(site, &mut open, urge, plan.as_ref(), None).await?);
     }
@@ -205,29 +206,14 @@ async fn free(site: &Site<'_>, run: &Run, hidden: &mut Vec<Target>, settled: &mu
 
 /// Leads all open runs on, where nothing else is to be done: what is needed comes back, what has settled is freed.
 pub async fn finish(site: &Site<'_>) -> Result<Settled> {
-    let hold = site.store.hold(&RunId::new((site.clock)(), 0)).await?;
-    let done = open_runs(site, Urge::WhenDue).await;
-    site.store.release(hold).await?;
-    done
+    let by = RunId::new((site.clock)(), 0);
+    site.held(&by, open_runs(site, Urge::WhenDue, None)).await
 }
 
 /// Frees what runs hid and nobody needs, now. `only` names one run.
 pub async fn empty(site: &Site<'_>, only: Option<&RunId>) -> Result<Settled> {
     let by = only.cloned().unwrap_or_else(|| RunId::new((site.clock)(), 0));
-    let hold = site.store.hold(&by).await?;
-    let done = async {
-        let mut settled = Settled::default();
-        for mut open in site.journal.runs().await?.into_iter().filter(Run::is_open) {
-            if only.is_none_or(|only| *only == open.id) {
-                let plan = site.journal.plan(&open.id).await?;
-                settled.add(lead_on(site, &mut open, Urge::Now, plan.as_ref(), None).await?);
-            }
-        }
-        Ok(settled)
-    }
-    .await;
-    site.store.release(hold).await?;
-    done
+    site.held(&by, open_runs(site, Urge::Now, only)).await
 }
 
 /// What undoing did.
@@ -247,10 +233,7 @@ pub struct Undone {
 ///
 /// [`Kind::NotFound`] without such a run, [`Kind::Unsupported`] if what it did cannot be taken back (any more).
 pub async fn undo(site: &Site<'_>, id: &RunId) -> Result<Undone> {
-    let hold = site.store.hold(id).await?;
-    let undone = take_back(site, id).await;
-    site.store.release(hold).await?;
-    undone
+    site.held(id, take_back(site, id)).await
 }
 
 async fn take_back(site: &Site<'_>, id: &RunId) -> Result<Undone> {

@@ -176,9 +176,8 @@ impl Http {
         while let Some(request) = next.take() {
             let (again, url) = (request.try_clone(), request.url().clone());
             let method = request.method().clone();
-            let sent = tokio::time::timeout(self.timeout, self.client.execute(request)).await;
-            let error = match sent {
-                Ok(Ok(response)) if !repeat.after(response.status()) || again.is_none() => {
+            let error = match self.execute(request).await {
+                Some(Ok(response)) if !repeat.after(response.status()) || again.is_none() => {
                     tracing::debug!(%method, url = shown(&url), status = response.status().as_u16(), "answered");
                     // What an error has to say is not worth a failure of its own.
                     if again.is_none() || method == Method::HEAD || !response.status().is_success() {
@@ -189,7 +188,7 @@ impl Http {
                         Err(error) => error,
                     }
                 }
-                Ok(Ok(response)) => {
+                Some(Ok(response)) => {
                     tracing::debug!(%method, url = shown(&url), status = response.status().as_u16(), "answered");
                     let Some(backoff) = delays.next() else { return Ok(response) };
                     let wait = retry_after(response.headers()).map_or(backoff, |asked| asked.max(backoff));
@@ -202,8 +201,8 @@ impl Http {
                     next = again;
                     continue;
                 }
-                Ok(Err(error)) => broken(&url, error),
-                Err(_) => return Err(silent(&url, self.timeout)),
+                Some(Err(error)) => broken(&url, error),
+                None => return Err(silent(&url, self.timeout)),
             };
             let Some(again) =
                 again.filter(|_| repeat == Repeat::Safe && error.kind() == Kind::Unavailable && broke_off(&error))

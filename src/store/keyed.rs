@@ -86,15 +86,6 @@ pub fn as_seen(
     Err(Error::new(Kind::Stale, format!("blob {}: {why}", target.digest)).with_hint("look again, then retry"))
 }
 
-/// The same error, for each of many that fail together.
-pub fn again(error: &Error) -> Error {
-    let again = Error::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => again.with_hint(hint),
-        None => again,
-    }
-}
-
 /// A word that no other cachedeck uses for an object of its own; sorts by time.
 pub fn fresh() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);

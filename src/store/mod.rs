@@ -497,6 +497,11 @@ fn too_long(digest: &Digest, limit: u64) -> Error {
     Error::invalid(format!("blob {digest} is longer than the {limit} bytes that such a document may have"))
 }
 
+/// The same error for each of them: what keeps all from being done.
+fn all_fail(of: &[impl Sized], error: &Error) -> Vec<Result<()>> {
+    of.iter().map(|_| Err(error.again())).collect()
+}
+
 /// The error for a blob whose reading broke off.
 fn reading(digest: &Digest, source: std::io::Error) -> Error {
     Error::io(format!("reading blob {digest}"), source)

@@ -16,11 +16,13 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes of a part; only the last is shorter. S3 takes ten thousand parts, Azure fifty thousand.
-pub const PART: usize = 8 << 20;
+pub const PART: usize = 16 << 20;
+/// Bytes that a part has room for at first.
+const SHORT: usize = 64 << 10;
 /// Parts of one body that are sent at a time.
 const IN_FLIGHT: usize = 4;
 /// Parts of all bodies in memory.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 
 static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 
@@ -67,7 +69,9 @@ impl Parts {
         let room = ROOM.acquire().await.ok();
         let mut bytes = BytesMut::new();
         while bytes.len() < PART {
-            bytes.reserve((64 << 10).min(PART - bytes.len()));
+            // Most blobs are short; what is not soon fills a part, which is then made at once.
+            let more = if bytes.is_empty() { SHORT } else { PART - bytes.len() };
+            bytes.reserve(more);
             let left = (PART - bytes.len()) as u64;
             let read = (&mut self.body).take(left).read_buf(&mut bytes).await;
             if read.map_err(|e| reading(&self.digest, e))? == 0 {

@@ -11,6 +11,7 @@ mod copy_box;
 mod copying;
 mod frame;
 mod messages;
+mod seen;
 mod work;
 
 pub use messages::{Effect, Ending, Message, Order, Report, Settings, SettingsOf, Setup};

@@ -144,6 +144,38 @@ async fn wrong_bytes_are_refused_wherever_they_go() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_may_not_be_read_holds_up_its_own_versions_alone() {
+    let bucket = SORTS.iter().find(|(name, _)| *name == "s3").unwrap().1();
+    all_there(
+        &copy(&fixture("local-history").location, &bucket.location, &Selection::All, &Wish::default()).await.unwrap(),
+    );
+    let upstream = crate::support::s3();
+    let proxy = Proxy::before(&upstream);
+    let through = bucket.location.clone().with("endpoint_url", proxy.url());
+    let seen = places::seen(&catalog::open(&bucket.location).unwrap()).await;
+    let uses = |digest: &Digest| {
+        let with =
+            seen.indexes.iter().filter(|index| index.cache.as_ref().unwrap().layers.iter().any(|l| l.blob == *digest));
+        with.map(|index| index.name().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let layers = seen.indexes.iter().flat_map(|index| &index.cache.as_ref().unwrap().layers);
+    let cold = layers.map(|layer| layer.blob).find(|blob| uses(blob).len() < seen.indexes.len()).unwrap();
+    proxy.play(When::always().of(&format!("{}?x-id=GetObject", cold.hex())), Fault::status(403));
+    let to: Arc<dyn Store> = Arc::new(Memory::new(Location::local_dir("elsewhere")));
+    let from = catalog::open(&through).unwrap();
+    let copied = copy_between(&from, &to, &Selection::All, &Wish::default(), &Progress::new()).await.unwrap();
+    for version in &copied.versions {
+        match uses(&cold).contains(&version.title) {
+            true => {
+                assert!(matches!(&version.fate, Fate::Failed(Kind::Denied, why) if why.contains(&cold.to_string())))
+            }
+            false => assert_eq!(version.fate, Fate::Copied),
+        }
+    }
+    assert!(copied.versions.iter().any(|version| version.fate == Fate::Copied), "{copied:?}");
+}
+
 #[tokio::test]
 async fn a_version_that_misses_blobs_is_not_copied() {
     let (memory, _) = in_memory("local-max").await;

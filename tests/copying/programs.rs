@@ -91,6 +91,16 @@ fn sync_shows_what_goes_and_takes_it_away_only_when_told() {
     assert_eq!(names(&place, "./mirror"), ["kept", "latest", "pinned", "release"]);
     let again = ["sync", "local-history", "./mirror", "--keep-tag", "ke*", "--apply", "--yes", "--error-on-noop"];
     assert_eq!(place.run(&again).code, 9);
+    // What can't be seen whole says nothing of what is not in it.
+    let index = place.path("local-history").join("index.json");
+    let mut broken: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    let whole = broken.clone();
+    broken["manifests"].as_array_mut().unwrap().push(json!({ "digest": "no digest", "size": 1 }));
+    std::fs::write(&index, broken.to_string()).unwrap();
+    let careful = place.run(&["sync", "local-history", "./mirror", "--apply", "--yes"]);
+    assert!(careful.err.contains("no names are taken away"), "{}", careful.err);
+    assert_eq!(names(&place, "./mirror"), ["kept", "latest", "pinned", "release"]);
+    std::fs::write(&index, whole.to_string()).unwrap();
     // Both runs can be taken back, the last one first.
     for run in told["runs"].as_array().unwrap().iter().rev() {
         let undone = place.run(&["undo", run.as_str().unwrap(), "./mirror", "--yes"]);

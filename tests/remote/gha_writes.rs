@@ -51,7 +51,7 @@ fn what_is_saved_is_what_buildkit_looks_for() {
             let store = web(&if rest { github.both(version) } else { github.run(version) });
             assert!(store.capabilities().write && !store.capabilities().remove);
             // Of a length that a part has, one more, none, and several parts.
-            let lengths = if rest { &[0, 5, (8 << 20) + 1][..] } else { &[0, 8 << 20, 20 << 20] };
+            let lengths = if rest { &[0, 5, (16 << 20) + 1][..] } else { &[0, 16 << 20, 40 << 20] };
             for &length in lengths {
                 let bytes: Vec<u8> = (0..length).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
                 let digest = Digest::of(&bytes);

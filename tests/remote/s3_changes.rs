@@ -387,20 +387,20 @@ async fn long_blobs_come_in_parts_and_are_checked_before_they_are_there() {
     stage.store.put(&digest, body()).await.unwrap();
     let measured = stage.store.measure(&[digest], &Progress::new()).await.remove(0).unwrap();
     assert_eq!((measured.size, measured.digest), (33_600_000, digest));
-    let parts = stage.proxy.asked().iter().filter(|asked| asked.line.contains("partNumber=")).count();
-    assert_eq!(parts, 2 * 5 - 1, "the last of the wrong one was not even sent");
+    let last = stage.proxy.asked().iter().filter(|asked| asked.line.contains("partNumber=3")).count();
+    assert_eq!(last, 1, "the last of the wrong one was not even sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_blob_is_renewed_as_builds_do() {
     let stage = Stage::new(false).await;
-    let put = || async { stage.store.put(&stage.blob, Box::new(&b"blob"[..])).await.unwrap() };
-    put().await;
+    let renew = || async { stage.store.renew(&stage.blob).await.unwrap() };
+    renew().await;
     let renewals = || stage.proxy.asked().iter().filter(|asked| asked.header("x-amz-copy-source").is_some()).count();
     assert_eq!(renewals(), 0, "it is young");
     let old = |_: &Asked, answer: Answer| answer.with("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT");
     stage.proxy.play(When::always().of("HEAD "), Fault::changed(old));
-    put().await;
+    renew().await;
     assert_eq!(renewals(), 1);
 }
 

@@ -216,7 +216,7 @@ fn undoer_of_all(direct: &Arc<Memory>) -> Actor {
             let led = world::site(&store, &direct, async |site| {
                 let by = world::id((site.clock)());
                 let hold = site.store.hold(&by).await?;
-                let led = cachedeck::ops::settle::open_runs(site, cachedeck::ops::settle::Urge::WhenDue).await;
+                let led = cachedeck::ops::settle::open_runs(site, cachedeck::ops::settle::Urge::WhenDue, None).await;
                 site.store.release(hold).await?;
                 led
             })

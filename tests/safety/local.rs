@@ -166,7 +166,7 @@ impl Place {
         let progress = Progress::new();
         let site = Site { store: &self.store, journal: &self.journal, clock: &clock, progress: &progress };
         let hold = self.store.hold(&world::id(clock())).await?;
-        let settled = settle::open_runs(&site, settle::Urge::WhenDue).await;
+        let settled = settle::open_runs(&site, settle::Urge::WhenDue, None).await;
         self.store.release(hold).await?;
         settled
     }

@@ -5,10 +5,12 @@ use crate::changing::cache;
 use crate::snapshots::{USUAL, check_in};
 use crate::stage::{Scene, Stage};
 use cachedeck::error::{Error, Kind};
+use cachedeck::model::build::{Facts, assemble};
 use cachedeck::tui::app::{Effect, Ending, Message, Report};
 use cachedeck::tui::building::{Building, Checked, Transcript};
 use cachedeck::tui::screen::{Changing, Work};
 use cachedeck::tui::shared::Standing;
+use std::time::Duration;
 
 /// The app with the box open, nothing checked yet.
 fn asking(scene: Scene) -> Stage {
@@ -85,7 +87,7 @@ fn the_command_is_seen_before_anything_is_built() {
     assert_eq!((wanted.to.as_ref().map(|(_, max)| *max), all(&stage)), (Some(true), before + 1));
     assert_eq!(wanted.to.unwrap().0.asked_name(), Some("main"));
     stage.press("tab 'ci tab '--target 'app").press("shift+tab up up").see("asking the builder");
-    stage.wait(std::time::Duration::from_secs(2));
+    stage.wait(Duration::from_secs(2));
     let (id, wanted) = asked(&stage);
     assert_eq!((wanted.builder.as_deref(), wanted.arguments.join(" ").as_str()), (Some("ci"), "--targetapp ."));
     let error = Error::new(Kind::NotFound, "builder ci: no builder \"ci\" found").with_hint("`docker buildx ls` shows");
@@ -122,6 +124,20 @@ fn what_a_builder_says_is_spelt_out() {
     assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
 }
 
+/// The box of a build that exports what it built, with the command that a real builder would be asked with.
+pub fn picture(scene: Scene) -> Stage {
+    let mut stage = asking(scene);
+    stage.press("tab right tab tab '-t space 'shop:main");
+    stage.wait(Duration::from_secs(2));
+    let (id, building) = asked(&stage);
+    let builder = Facts { driver: Some("docker-container".to_owned()), ..Facts::default() };
+    let assembled = assemble(&building.wish(), &builder, &|_| None).unwrap();
+    let words = ["docker", "buildx"].map(str::to_owned).into_iter().chain(assembled.words).collect();
+    let checked = Checked { words, variables: Vec::new(), warnings: Vec::new() };
+    stage.tell(Message::Report(id, Report::Checked(building, Ok(checked))));
+    stage
+}
+
 #[test]
 fn the_frames_of_building() {
     let mut stage = asking(Scene::default());
@@ -130,7 +146,7 @@ fn the_frames_of_building() {
     let (mut stage, id) = building(Scene::default());
     check_in(USUAL, "build_running", &mut stage);
     stage.tell(Message::Report(id, done()));
-    stage.wait(std::time::Duration::from_secs(30));
+    stage.wait(Duration::from_secs(30));
     check_in(USUAL, "build_done", &mut stage);
     let mut stage = asking(Scene { theme: "mono", ascii: true, ..Scene::default() });
     taken(&mut stage);

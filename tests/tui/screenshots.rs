@@ -1,6 +1,7 @@
 //! The pictures in `screenshots/`, drawn by the program itself from the example cache, and of many
 //! places from real servers and stand-ins (`many.rs`). `just screenshots` draws them anew.
 
+use crate::building;
 use crate::changing;
 use crate::copying;
 use crate::demo;
@@ -60,10 +61,11 @@ fn the_pictures_of_changes_are_what_is_drawn_now() {
 }
 
 #[test]
-fn the_pictures_of_copies_are_what_is_drawn_now() {
+fn the_pictures_of_copies_and_builds_are_what_is_drawn_now() {
     let names = || StepNames::read(include_bytes!("../../assets/demo-names.json")).unwrap();
     let scene = || Scene { names: names(), ..Scene::default() };
     held("copy", &copying::picture(scene()).buffer(), Background::Dark);
+    held("build", &building::picture(scene()).buffer(), Background::Dark);
     let before = "j j j d P A 'shop-cache enter q g g p tab '90d tab 'release enter";
     let (mut stage, _transfers) = copying::copying(scene(), before);
     held("jobs", &stage.buffer(), Background::Dark);

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind};
 use crate::model::plan::{Plan, Undo};
 use crate::model::run::Run;
 use crate::model::units::{Bytes, age, count};
-use crate::ops::apply::Applied;
+use crate::ops::apply::{Applied, STOPPED};
 use crate::ops::settle::Settled;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -79,19 +79,16 @@ pub(super) fn tell(session: &mut Session, place: &Place, plan: &Plan, applied: &
     } else {
         in_words(session, place, plan, applied);
     }
+    exit(place, applied)
+}
+
+/// How what came of a plan ends the command.
+pub(in crate::cli) fn exit(place: &Place, applied: &Applied) -> Outcome {
     if applied.stopped.as_deref() == Some(STOPPED) {
         return Err(Stop::at(&place.location, Error::cancelled()));
     }
-    let whole = run.failures.is_empty()
-        && applied.incomplete.is_empty()
-        && applied.stopped.is_none()
-        && applied.problems.is_empty()
-        && applied.earlier.problems.is_empty();
-    Ok(if whole { Exit::Done } else { Exit::Partly })
+    Ok(if applied.is_whole() { Exit::Done } else { Exit::Partly })
 }
-
-/// What [`crate::ops::apply`] calls it if the user stopped it.
-const STOPPED: &str = crate::ops::apply::STOPPED;
 
 fn in_words(session: &Session, place: &Place, plan: &Plan, applied: &Applied) {
     let (run, words) = (&applied.run, session.words);

@@ -9,7 +9,7 @@ mod find;
 mod show;
 
 pub(super) use agree::{agree, can_ask};
-pub(super) use ended::{RunJson, problems, told_of_earlier};
+pub(super) use ended::{RunJson, exit, problems, told_of_earlier};
 pub(super) use find::place_of;
 pub(super) use show::{Unfiltered, show, typed};
 

@@ -8,7 +8,7 @@ use super::failure::{Exit, Outcome, Stop};
 use super::output::Tone;
 use super::session::{Loaded, Session};
 use super::usage;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::cache::{Compression, Form};
 use crate::model::digest::DigestPrefix;
 use crate::model::location::Location;
@@ -220,6 +220,7 @@ pub(super) fn ended(to: &Place, copied: &Copied) -> Outcome {
     let failures: Vec<_> = failures.collect();
     match failures.as_slice() {
         [] => Ok(Exit::Done),
+        all if all.iter().any(|(kind, _)| *kind == Kind::Cancelled) => Err(Stop::at(&to.location, Error::cancelled())),
         _ if copied.limited => Ok(Exit::Limit),
         [(kind, why), ..] if failures.len() == copied.versions.len() => {
             Err(Stop::at(&to.location, Error::new(*kind, format!("nothing was copied: {why}"))))

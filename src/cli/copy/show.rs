@@ -9,6 +9,7 @@ use crate::model::filter::{Field, Row};
 use crate::model::plan::RunId;
 use crate::model::text;
 use crate::model::units::{Bytes, count};
+use crate::ops::apply::Applied;
 use crate::ops::copy::{Copied, Fate, Plan, Tally};
 use serde::Serialize;
 use serde_json::{Map, json};
@@ -104,6 +105,7 @@ pub(in crate::cli) fn planned(
     facts.insert("there".to_owned(), tally(there));
     facts.insert("runs".to_owned(), json!([]));
     facts.insert("removes".to_owned(), json!(removes));
+    facts.insert("failures".to_owned(), json!([]));
     write(session, items, facts)?;
     if !session.out.is_json() {
         let size = |bytes| Bytes(bytes).show(session.out.look.sizes);
@@ -120,13 +122,13 @@ pub(in crate::cli) fn planned(
     Ok(())
 }
 
-/// What came of it, and of the names that were taken away.
+/// What came of it, and of the plan that took those names away.
 pub(in crate::cli) fn copied(
     session: &mut Session,
     from: &Loaded,
     to: &Place,
     copied: &Copied,
-    removed: Option<(&[String], &RunId)>,
+    removed: Option<(&[String], &Applied)>,
 ) -> Outcome<()> {
     let items = copied.versions.iter().map(|version| {
         let (result, reason) = match &version.fate {
@@ -156,9 +158,12 @@ pub(in crate::cli) fn copied(
     facts.insert("taken".to_owned(), tally(copied.taken));
     facts.insert("there".to_owned(), tally(copied.there));
     let ids = copied.applied.iter().map(|applied| &applied.run.id);
-    let runs: Vec<&str> = ids.chain(removed.map(|(_, id)| id)).map(RunId::as_str).collect();
+    let runs: Vec<&str> = ids.chain(removed.map(|(_, applied)| &applied.run.id)).map(RunId::as_str).collect();
     facts.insert("runs".to_owned(), json!(runs));
     facts.insert("removes".to_owned(), json!(removed.map(|(names, _)| names).unwrap_or_default()));
+    let not_removed =
+        removed.map(|(_, applied)| applied.run.failures.iter().chain(&applied.stopped).collect::<Vec<_>>());
+    facts.insert("failures".to_owned(), json!(not_removed.unwrap_or_default()));
     write(session, items, facts)?;
     if session.out.is_json() {
         return Ok(());
@@ -175,8 +180,9 @@ pub(in crate::cli) fn copied(
     if copied.problems.len() > PROBLEMS {
         words.say("failed", Tone::Bad, &format!("and {} more", count(copied.problems.len() - PROBLEMS, "blob")));
     }
-    for run in runs.iter().filter(|_| copied.applied.iter().any(|applied| applied.run.names > 0)) {
-        words.note(&format!("undo: cachedeck undo {run} {}", quoted(&to.location)));
+    let can_undo = to.store.capabilities().remove;
+    for applied in copied.applied.iter().filter(|applied| can_undo && applied.run.names > 0) {
+        words.note(&format!("undo: cachedeck undo {} {}", applied.run.id, quoted(&to.location)));
     }
     lines.iter().for_each(|line| words.note(&format!("use it: --cache-from {}", text::shell_quote(line))));
     Ok(())

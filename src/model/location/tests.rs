@@ -257,3 +257,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_scope_is_asked_for_without_the_ref_that_saved_it() {
+    let place: Location = "type=gha,scope=web,repo=o/r".parse().unwrap();
+    assert_eq!(place.asking_for("api@refs/heads/main").value("scope"), Some("api"));
+}

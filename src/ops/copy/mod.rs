@@ -4,6 +4,7 @@
 //! is made ([`crate::ops::apply`]), so that they can be led back; then all is looked at once more, for somebody may have pruned
 //! meanwhile. Whatever breaks off in between leaves blobs that no name leads to: the next try finds them there.
 
+mod lead;
 mod pack;
 mod plan;
 mod select;

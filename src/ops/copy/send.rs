@@ -3,25 +3,28 @@
 use super::pack::{self, Packed};
 use super::plan::{self, Blob, Plan, Version};
 use super::throttle::Throttle;
-use super::{PARALLEL, Traffic, Wish};
+use super::{PARALLEL, Traffic, Wish, lead};
 use crate::error::{Error, Kind, Result};
 use crate::format::compose;
 use crate::model::cache::Form;
 use crate::model::digest::Digest;
-use crate::model::plan::{self as steps, Fate as RowFate, Purpose, Row, RunId, Step, Subject};
-use crate::model::text;
+use crate::model::plan::RunId;
 use crate::ops::apply::{self, Applied, Site};
-use crate::ops::prune::fingerprint;
 use crate::progress::Progress;
 use crate::store::{Kin, Store};
+use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 /// How often a blob is tried, and how often all is looked at again, since somebody may prune while it is copied.
 const TRIES: usize = 3;
+/// How long a blob is left alone before it is tried for the second time.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Blobs that are asked for at a time.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -99,6 +102,24 @@ enum Came {
     Was(u64),
     /// It does not fit into what may be sent.
     Held,
+    /// It may not be read where it comes from. Others may well be.
+    Unread(Error),
+}
+
+/// What happened to a blob in earlier tries.
+#[derive(Default)]
+struct SoFar {
+    tried: AtomicBool,
+    /// Whether it counts as sent already.
+    counted: AtomicBool,
+}
+
+/// What a blob that can't be opened comes to.
+fn unread(error: Error) -> Result<Came> {
+    match error.kind() {
+        Kind::Denied | Kind::Unauthenticated => Ok(Came::Unread(error)),
+        _ => Err(error),
+    }
 }
 
 /// Both ends of a copy.
@@ -112,6 +133,8 @@ struct Ends<'a> {
     traffic: Traffic,
     /// Layers that were packed anew, by what they were.
     packed: Mutex<HashMap<Digest, (Digest, u64, Digest)>>,
+    /// Blobs that the destination took, as they are there.
+    arrived: Mutex<HashSet<Digest>>,
 }
 
 /// Copies. `site` is the destination; `ids` gives the ids of runs.
@@ -135,6 +158,7 @@ pub async fn run(
         progress,
         traffic: plan.traffic.clone(),
         packed: Mutex::default(),
+        arrived: Mutex::default(),
     };
     let Plan { versions, mut blobs, .. } = plan;
     let mut copied = Copied::default();
@@ -172,7 +196,8 @@ pub async fn run(
     let mut tries = 0;
     while !waiting.is_empty() {
         tries += 1;
-        let steps = plan_names(site, &waiting, ids()).await?;
+        let arrived = ends.arrived().clone();
+        let steps = lead::names(site, &waiting, &arrived, ids()).await?;
         let applied = match apply::apply(site, &steps, None).await {
             Ok(applied) => applied,
             // Names of others changed between two looks.
@@ -181,6 +206,8 @@ pub async fn run(
         };
         let mut led = applied.run.names as usize;
         let why = applied.run.failures.first().cloned().or(applied.stopped.clone());
+        let why = why.unwrap_or_else(|| "it was not published".to_owned());
+        let kind = applied.failed.unwrap_or(Kind::Unavailable);
         copied.applied.push(applied);
         let mut rest = Vec::new();
         for (at, mut version) in waiting {
@@ -202,12 +229,17 @@ pub async fn run(
         if waiting.is_empty() {
             break;
         }
+        if progress.is_cancelled() || matches!(kind, Kind::Denied | Kind::Unauthenticated) {
+            // It would be the same for all the others.
+            let kind = if progress.is_cancelled() { Kind::Cancelled } else { kind };
+            waiting.iter().for_each(|(at, _)| copied.versions[*at].fate = Fate::Failed(kind, why.clone()));
+            return Ok(copied);
+        }
         // Somebody may have pruned what was there: it is sent again.
         let again = ends.missing(waiting.iter().map(|(_, version)| version), &sources).await?;
-        if again.is_empty() || tries >= TRIES || progress.is_cancelled() {
+        if again.is_empty() || tries >= TRIES {
             let (at, _) = waiting.remove(0);
-            copied.versions[at].fate =
-                Fate::Failed(Kind::Unavailable, why.unwrap_or_else(|| "it was not published".to_owned()));
+            copied.versions[at].fate = Fate::Failed(kind, why);
             continue;
         }
         ends.send(&again, &mut copied).await?;
@@ -258,7 +290,7 @@ impl Ends<'_> {
                 }
                 // It would be the same for all the others.
                 Err(error) if matches!(error.kind(), Kind::Denied | Kind::Unauthenticated) => return Err(error),
-                Err(error) => {
+                Ok(Came::Unread(error)) | Err(error) => {
                     let why = format!("blob {digest}: {}", sentence(&error));
                     copied.problems.push(why.clone());
                     failed.insert(digest, (error.kind(), why));
@@ -271,31 +303,25 @@ impl Ends<'_> {
     /// Brings one blob to the destination, if it is not there.
     async fn bring(&self, blob: &Blob) -> Result<Came> {
         self.progress.check()?;
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let done = match blob.packs {
-                true => self.pack(blob).await,
-                false => self.whole(blob, tries == 1).await,
-            };
-            match done {
-                Err(error) if error.kind() == Kind::Unavailable && tries < TRIES && !self.progress.is_cancelled() => {
-                    tracing::info!(%error, blob = %blob.digest, "trying again");
-                }
-                done => return done,
+        let so_far = SoFar::default();
+        let bring = || async {
+            match blob.packs {
+                true => self.pack(blob, &so_far).await,
+                false => self.whole(blob, &so_far).await,
             }
-        }
+        };
+        bring
+            .retry(ExponentialBuilder::default().with_jitter().with_min_delay(PAUSE).with_max_times(TRIES - 1))
+            .when(|error| error.kind() == Kind::Unavailable && !self.progress.is_cancelled())
+            .notify(|error, _| tracing::info!(%error, blob = %blob.digest, "trying again"))
+            .await
     }
 
-    async fn whole(&self, blob: &Blob, first: bool) -> Result<Came> {
+    async fn whole(&self, blob: &Blob, so_far: &SoFar) -> Result<Came> {
+        let tried = so_far.tried.swap(true, Relaxed);
         // What was not there a moment ago is not asked for again; what was, is renewed as an exporter would.
-        if blob.there || !first {
-            match self.to.renew(&blob.digest).await {
-                Ok(entry) if entry.size == blob.size => return Ok(Came::Was(blob.size)),
-                Ok(entry) => return Err(plan::other_length(blob, entry.size, self.to)),
-                Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+        if (blob.there || tried) && self.has(blob).await? {
+            return Ok(Came::Was(blob.size));
         }
         let transfer = self.traffic.begin(blob.digest, blob.size);
         if let Some(kin) = &self.kin
@@ -304,49 +330,72 @@ impl Ends<'_> {
             self.progress.add(1, blob.size);
             return Ok(Came::Taken(blob.size));
         }
-        if first && !self.throttle.afford(blob.size) {
+        if !self.may_send(blob.size, so_far) {
             return Ok(Came::Held);
         }
-        let body = self.from.open(&blob.digest).await?;
+        let body = match self.from.open(&blob.digest).await {
+            Ok(body) => body,
+            Err(error) => return unread(error),
+        };
         let body = self.throttle.wrap(transfer.count(body), self.progress);
         self.to.put(&blob.digest, body).await?;
+        self.arrived().insert(blob.digest);
         self.progress.add(1, 0);
         Ok(Came::Sent(blob.size))
     }
 
-    async fn pack(&self, blob: &Blob) -> Result<Came> {
+    async fn pack(&self, blob: &Blob, so_far: &SoFar) -> Result<Came> {
         let packing = self.wish.packing.as_ref().ok_or_else(|| Error::new(Kind::Internal, "no packing"))?;
         let transfer = self.traffic.begin(blob.digest, blob.size);
-        let body = transfer.count(self.from.open(&blob.digest).await?);
+        let body = match self.from.open(&blob.digest).await {
+            Ok(body) => transfer.count(body),
+            Err(error) => return unread(error),
+        };
         let Packed { digest, size, diff_id, file } =
             pack::pack(blob.digest, blob.diff_id, body, packing, self.progress).await?;
-        let came = match self.to.renew(&digest).await {
-            Ok(entry) if entry.size == size => Came::Was(size),
-            Ok(entry) => {
-                let blob = Blob { digest, size, ..blob.clone() };
-                return Err(plan::other_length(&blob, entry.size, self.to));
-            }
-            Err(error) if error.kind() == Kind::NotFound => {
-                if !self.throttle.afford(size) {
-                    return Ok(Came::Held);
-                }
+        let came = match self.has(&Blob { digest, size, ..blob.clone() }).await? {
+            true => Came::Was(size),
+            false if !self.may_send(size, so_far) => return Ok(Came::Held),
+            false => {
                 // What is read of it was counted when it was packed.
                 let body = self.throttle.wrap(Box::new(tokio::fs::File::from_std(file)), &self.progress.uncounted());
                 self.to.put(&digest, body).await?;
+                self.arrived().insert(digest);
                 Came::Sent(size)
             }
-            Err(error) => return Err(error),
         };
         self.progress.add(1, 0);
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        packed.insert(blob.digest, (digest, size, diff_id));
+        self.packed().insert(blob.digest, (digest, size, diff_id));
         Ok(came)
+    }
+
+    /// Whether the destination has the blob, which is then renewed. [`Kind::Corrupt`] if it has it with another length.
+    async fn has(&self, blob: &Blob) -> Result<bool> {
+        match self.to.renew(&blob.digest).await {
+            Ok(entry) if entry.size == blob.size => Ok(true),
+            Ok(entry) => Err(plan::other_length(blob, entry.size, self.to)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether so much may still be sent. A blob counts once, however often it is tried.
+    fn may_send(&self, size: u64, so_far: &SoFar) -> bool {
+        so_far.counted.swap(true, Relaxed) || self.throttle.afford(size)
+    }
+
+    fn packed(&self) -> MutexGuard<'_, HashMap<Digest, (Digest, u64, Digest)>> {
+        self.packed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a version what it is at the destination, now that all its layers are.
     fn settle(&self, version: &mut Version) -> Result<()> {
         if version.documents.is_none() {
-            let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+            let packed = self.packed();
             let compression = self.wish.packing.as_ref().map(|packing| packing.compression);
             for layer in &mut version.cache.layers {
                 let Some((digest, size, diff_id)) = packed.get(&layer.blob) else { continue };
@@ -381,7 +430,7 @@ impl Ends<'_> {
         let wanted: BTreeSet<Digest> = versions.flat_map(|v| &v.cache.layers).map(|layer| layer.blob).collect();
         let ask = |digest: Digest| async move { (digest, self.to.stat(&digest).await) };
         let asked: Vec<_> = futures::stream::iter(wanted).map(ask).buffer_unordered(ASKED_AT_ONCE).collect().await;
-        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let packed = self.packed();
         let source = |digest: &Digest| {
             let was = packed.iter().find(|(_, (packed, ..))| packed == digest).map_or(digest, |(was, _)| was);
             sources.get(was).map(|blob| Blob { there: false, ..blob.clone() })
@@ -390,7 +439,10 @@ impl Ends<'_> {
         for (digest, there) in asked {
             match there {
                 Ok(_) => {}
-                Err(error) if error.kind() == Kind::NotFound => missing.extend(source(&digest)),
+                Err(error) if error.kind() == Kind::NotFound => {
+                    self.arrived().remove(&digest);
+                    missing.extend(source(&digest));
+                }
                 Err(error) => return Err(error.context(format!("whether blob {digest} is there"))),
             }
         }
@@ -403,70 +455,4 @@ fn sentence(error: &Error) -> String {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     }
-}
-
-/// The change of names, and the documents they lead to.
-async fn plan_names(site: &Site<'_>, versions: &[(usize, Version)], id: RunId) -> Result<steps::Plan> {
-    let to = site.store;
-    let bare = to.capabilities().bare_configs;
-    let references = to.references().await?;
-    let mut plan = steps::Plan {
-        schema: steps::SCHEMA.to_owned(),
-        id,
-        purpose: Purpose::Copy,
-        made: (site.clock)(),
-        location: to.location().to_string(),
-        identity: to.identity(),
-        fingerprint: fingerprint(&to.identity(), &references),
-        policy: Vec::new(),
-        promise: to.promise().await?,
-        rows: Vec::new(),
-        steps: Vec::new(),
-        before: 0,
-        frees: 0,
-        refused: Vec::new(),
-        warnings: Vec::new(),
-    };
-    let mut written = BTreeSet::new();
-    let mut leads = Vec::new();
-    for (_, version) in versions {
-        let (Some(documents), Some(digest)) = (&version.documents, version.digest) else { continue };
-        let config = Digest::of(documents.config.as_bytes());
-        let all = documents.manifest.iter().map(|manifest| (digest, manifest)).chain([(config, &documents.config)]);
-        let mut all: Vec<_> = all.collect();
-        all.reverse();
-        for (digest, text) in all {
-            if written.insert(digest) {
-                plan.steps.push(Step::Write { digest, text: text.clone() });
-            }
-        }
-        let mut needs: BTreeSet<Digest> = version.cache.layers.iter().map(|layer| layer.blob).collect();
-        if !bare {
-            needs.insert(config);
-        }
-        let names: Vec<String> = version.names.iter().map(|named| text::safe(&named.name).into_owned()).collect();
-        plan.rows.push(Row {
-            fate: RowFate::Write,
-            subject: Subject::Version,
-            names,
-            digest: Some(digest),
-            reason: format!("a copy of {}", text::safe(&version.title)),
-            count: needs.len() as u64,
-            bytes: version.bytes,
-            frees: 0,
-            time: version.cache.created(),
-            group: None,
-        });
-        for named in version.names.iter().filter(|named| named.leads_to != version.digest) {
-            leads.push(Step::Lead {
-                name: named.name.clone(),
-                digest,
-                was: named.was.as_ref().and_then(|was| was.version.clone()),
-                before: named.leads_to,
-                needs: needs.iter().copied().collect(),
-            });
-        }
-    }
-    plan.steps.extend(leads);
-    Ok(plan)
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::inventory::{CacheIndex, Inventory};
 use crate::model::pin::Pin;
-use crate::model::plan::{self, Fate, Plan, Promise, Purpose, Row, RunId, Step, Subject, Target};
+use crate::model::plan::{Fate, Plan, Promise, Purpose, Row, RunId, Step, Subject, Target};
 use crate::model::policy::{GroupBy, Policy};
 use crate::model::units::{Limit, count};
 use crate::store::{Reference, References, Store};
@@ -120,23 +120,10 @@ pub async fn plan(store: &Arc<dyn Store>, sight: &Sight<'_>, wish: &Wish) -> Res
     let young_versions = |verdict: &&choose::Verdict<'_>| verdict.goes && told.young.contains(&verdict.index.digest);
     let young_versions: BTreeSet<Digest> = chosen.iter().filter(young_versions).map(|v| v.index.digest).collect();
     let chosen = choose::spare(chosen, &young_versions, &promise);
-    let mut plan = Plan {
-        schema: plan::SCHEMA.to_owned(),
-        id: sight.id.clone(),
-        purpose: wish.purpose,
-        made: sight.now,
-        location: inventory.location.to_string(),
-        identity: store.identity(),
-        fingerprint: fingerprint(&store.identity(), &references),
-        policy: choose::words(&wish.policy, group_by(inventory, &wish.policy), wish.purpose),
-        promise,
-        rows: Vec::new(),
-        steps: Vec::new(),
-        before: inventory.bytes(),
-        frees: 0,
-        refused: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let seen = (store.identity(), fingerprint(&store.identity(), &references));
+    let mut plan = Plan::new(sight.id.clone(), wish.purpose, sight.now, &inventory.location, seen, promise);
+    plan.policy = choose::words(&wish.policy, group_by(inventory, &wish.policy), wish.purpose);
+    plan.before = inventory.bytes();
     let lots = blobs::lots(inventory, &chosen, &told, wish.sweep, claims.hide);
     plan.rows = rows(inventory, &chosen, &lots, &plan.promise, since, wish.sweep && claims.discard);
     plan.steps.extend(expired_names(sight, &references, &chosen));

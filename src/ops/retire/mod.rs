@@ -10,7 +10,7 @@ pub use records::records;
 use crate::error::Result;
 use crate::model::digest::Digest;
 use crate::model::inventory::Inventory;
-use crate::model::plan::{self, Plan, Purpose, RunId};
+use crate::model::plan::{Plan, Purpose, RunId};
 use crate::store::Store;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -31,21 +31,8 @@ pub struct Sight<'a> {
 async fn empty(sight: &Sight<'_>, policy: Vec<String>, seen: impl Iterator<Item = String>) -> Result<Plan> {
     let mut seen: Vec<String> = seen.collect();
     seen.sort_unstable();
-    Ok(Plan {
-        schema: plan::SCHEMA.to_owned(),
-        id: sight.id.clone(),
-        purpose: Purpose::Prune,
-        made: sight.now,
-        location: sight.inventory.location.to_string(),
-        identity: sight.store.identity(),
-        fingerprint: Digest::of(seen.join("\n").as_bytes()),
-        policy,
-        promise: sight.store.promise().await?,
-        rows: Vec::new(),
-        steps: Vec::new(),
-        before: 0,
-        frees: 0,
-        refused: Vec::new(),
-        warnings: Vec::new(),
-    })
+    let seen = (sight.store.identity(), Digest::of(seen.join("\n").as_bytes()));
+    let (location, promise) = (&sight.inventory.location, sight.store.promise().await?);
+    let plan = Plan::new(sight.id.clone(), Purpose::Prune, sight.now, location, seen, promise);
+    Ok(Plan { policy, ..plan })
 }

@@ -6,7 +6,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
-use crate::store::keyed::{again, as_seen, holds};
+use crate::store::all_fail;
+use crate::store::keyed::{as_seen, holds};
 use futures::StreamExt as _;
 use jiff::SignedDuration;
 use std::collections::{HashMap, HashSet};
@@ -79,7 +80,7 @@ pub(super) async fn hidden(place: &Place, run: &RunId, targets: &[Target]) -> Re
 pub(super) async fn restore(place: &Place, run: &RunId, targets: &[Target], progress: &Progress) -> Vec<Result<()>> {
     let copies = match hidden(place, run, targets).await {
         Ok(copies) => copies.into_iter().map(|copy| copy.digest).collect::<HashSet<Digest>>(),
-        Err(error) => return targets.iter().map(|_| Err(again(&error))).collect(),
+        Err(error) => return all_fail(targets, &error),
     };
     let copies = &copies;
     let restore = |target: Target| async move {

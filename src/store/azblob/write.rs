@@ -18,15 +18,10 @@ use futures::StreamExt as _;
 /// Requests at a time.
 const IN_FLIGHT: usize = 16;
 
-/// Stores a blob.
+/// Stores a blob. Who stores it has asked whether it is there.
 pub(super) async fn put(place: &Place, digest: &Digest, body: BlobReader) -> Result<()> {
     let key = place.layout.blob(digest);
     let mut parts = Parts::of(digest, body);
-    match own::head(place, &key).await {
-        Ok(_) => return parts.check().await,
-        Err(error) if error.kind() == Kind::NotFound => {}
-        Err(error) => return Err(error),
-    }
     let Some(first) = parts.next().await? else { return Ok(()) };
     let what = format!("writing blob {digest}");
     let sent = match first.is_last {
@@ -69,7 +64,9 @@ struct Blocks<'a> {
 
 impl Blocks<'_> {
     async fn send(&self, what: &str, part: Part) -> Result<String> {
-        let id = STANDARD.encode(format!("{}-{:08}", self.upload, part.number()));
+        // All blocks of a blob must have ids of one length, those of other programs' broken-off uploads, too: Azure's own
+        // libraries make them of 64 bytes.
+        let id = STANDARD.encode(format!("{:-<56}{:08}", self.upload, part.number()));
         let mut url = self.place.container.blob_url(self.key);
         url.query_pairs_mut().append_pair("comp", "block").append_pair("blockid", &id);
         let sent = self.place.container.write(url, &[], Some(part.bytes.clone())).await;

@@ -72,8 +72,8 @@ pub async fn records(
         }
     }
     let result = |id: &String| match (ended.get(id.as_str()), &unknown) {
-        (Some(Err(error)), _) => Err(same(error)),
-        (_, Some(error)) => Err(same(error)),
+        (Some(Err(error)), _) => Err(error.again()),
+        (_, Some(error)) => Err(error.again()),
         // It is on no node, or was until now.
         _ => Ok(()),
     };
@@ -112,7 +112,7 @@ async fn of_node<'a>(
         for id in batch {
             let result = match (left.contains(*id), &pruned) {
                 (false, _) => Ok(()),
-                (true, Err(error)) => Err(same(error)),
+                (true, Err(error)) => Err(error.again()),
                 (true, Ok(())) => Err(in_use(id)),
             };
             ended.insert(id, result);
@@ -156,15 +156,6 @@ async fn prune(way: &Way, timeout: Duration, chosen: &Chosen<'_>, progress: &Pro
 fn in_use(id: &str) -> Error {
     Error::new(Kind::Stale, format!("record {id} is in use, or something builds on it by now"))
         .with_hint("look again when the build is done")
-}
-
-/// The error again, for another that it happened to.
-fn same(error: &Error) -> Error {
-    let again = Error::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => again.with_hint(hint),
-        None => again,
-    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub async fn entries(gha: &Gha, rest: &Rest, ids: &[String], progress: &Progress
             }
         };
         if let Err(error) = &result {
-            stopped = Some(Error::new(error.kind(), error.to_string()));
+            stopped = Some(error.again());
         } else {
             progress.add(1, 0);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use faults::{Answer, Fault, Proxy, When};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[path = "../../../tests/support/faults.rs"]
 #[allow(dead_code, reason = "the tests of backends play the other faults")]
@@ -236,6 +236,41 @@ async fn a_body_has_its_limit() {
     let (http, server) = (Http::new().unwrap(), server());
     assert_eq!(http.bytes(server.get(&http).await.unwrap(), 4).await.unwrap(), "body");
     assert_eq!(http.bytes(server.get(&http).await.unwrap(), 3).await.unwrap_err().kind(), Kind::Invalid);
+}
+
+/// A server that reads so much of each request, a little at a time, and answers once it has all of `length` bytes.
+async fn slow(length: usize, reads: usize) -> Url {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let (mut read, mut piece) = (0, vec![0; 1 << 20]);
+        while read < reads {
+            read += connection.read(&mut piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        match reads >= length {
+            true => connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap(),
+            false => std::future::pending().await,
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn who_goes_on_taking_a_body_may_take_long() {
+    let length = 64 << 20;
+    let put = async |reads| {
+        let mut request = hasty().request(Method::PUT, slow(length, reads).await);
+        *request.body_mut() = Some(vec![7; length].into());
+        let begun = std::time::Instant::now();
+        (hasty().send(request).await.map(|response| response.status().as_u16()), begun.elapsed())
+    };
+    let (answer, took) = put(length).await;
+    assert_eq!(answer.unwrap(), 200);
+    assert!(took > hasty().timeout * 3, "it took {took:?}, which shows nothing");
+    let (answer, _) = put(length / 4).await;
+    assert_eq!(answer.unwrap_err().kind(), Kind::Unavailable, "who stops is not waited for");
 }
 
 #[test]

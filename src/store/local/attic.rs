@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
+use crate::store::all_fail;
 use jiff::{SignedDuration, Timestamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Stat};
@@ -49,7 +50,7 @@ impl Folder {
         };
         let (blobs, attic, now) = match ready() {
             Ok(ready) => ready,
-            Err(error) => return all(targets, &error),
+            Err(error) => return all_fail(targets, &error),
         };
         let hide = |target: &Target| {
             progress.check()?;
@@ -106,11 +107,11 @@ impl Folder {
             Ok(Some(attic)) => attic,
             // Nothing is made where nothing is hidden.
             Ok(None) => return targets.iter().map(|target| self.is_back(target)).collect(),
-            Err(error) => return all(targets, &error),
+            Err(error) => return all_fail(targets, &error),
         };
         let blobs = match self.make_blobs() {
             Ok(blobs) => blobs,
-            Err(error) => return all(targets, &error),
+            Err(error) => return all_fail(targets, &error),
         };
         let mut linked = Vec::new();
         let mut restore = |target: &Target| {
@@ -164,7 +165,7 @@ impl Folder {
         let attic = match self.attic(run) {
             Ok(Some(attic)) => attic,
             Ok(None) => return targets.iter().map(|_| Ok(())).collect(),
-            Err(error) => return all(targets, &error),
+            Err(error) => return all_fail(targets, &error),
         };
         let purge = |target: &Target| {
             progress.check()?;
@@ -315,13 +316,4 @@ fn each(targets: &[Target], work: impl Fn(&Target) -> Result<()> + Sync) -> Vec<
     });
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().flat_map(|(_, results)| results).collect()
-}
-
-/// What keeps all of them from being done, said for each.
-pub(super) fn all(targets: &[impl Sized], error: &Error) -> Vec<Result<()>> {
-    let again = |_| {
-        let again = Error::new(error.kind(), error.to_string());
-        Err(error.hint().into_iter().fold(again, |again, hint| again.with_hint(hint)))
-    };
-    targets.iter().map(again).collect()
 }

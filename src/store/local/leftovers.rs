@@ -6,6 +6,7 @@ use super::scan::entries;
 use super::{Folder, calls, folder_at, modified};
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
+use crate::store::all_fail;
 use jiff::{SignedDuration, Timestamp};
 use rustix::fd::OwnedFd;
 use rustix::fs::FileType;
@@ -39,7 +40,7 @@ impl Folder {
                 };
                 names.iter().map(discard).collect()
             }
-            Err(error) => super::attic::all(names, &error),
+            Err(error) => all_fail(names, &error),
         }
     }
 

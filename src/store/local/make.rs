@@ -33,6 +33,7 @@ pub(in crate::store) fn make(location: &Location) -> Result<()> {
         return Err(Error::new(Kind::Invalid, format!("{} is no build cache, and not empty", folder.display()))
             .with_hint("give a folder that is new or empty"));
     }
-    fs::create_dir_all(folder.join("blobs/sha256")).map_err(|e| failed("making a cache in", e))?;
-    fs::write(folder.join("oci-layout"), LAYOUT).map_err(|e| failed("making a cache in", e))
+    // Last what it is known by: what breaks off before is begun anew.
+    fs::write(folder.join("oci-layout"), LAYOUT).map_err(|e| failed("making a cache in", e))?;
+    fs::create_dir_all(folder.join("blobs/sha256")).map_err(|e| failed("making a cache in", e))
 }

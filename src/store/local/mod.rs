@@ -27,7 +27,7 @@ pub(in crate::store) use make::make;
 
 use super::{
     BlobEntry, BlobReader, Capabilities, Expected, Frees, Hold, Kin, Listing, Measured, Opaque, Reference, References,
-    Store,
+    Store, all_fail,
 };
 use crate::error::{Error, Kind, Result};
 use crate::format::envelope::{self, IndexEntry, IndexJson};
@@ -271,7 +271,7 @@ impl Local {
     ) -> Vec<Result<()>> {
         let own = things.to_vec();
         let done = self.blocking(move |folder| Ok(work(folder, &own))).await;
-        done.unwrap_or_else(|error| attic::all(things, &error))
+        done.unwrap_or_else(|error| all_fail(things, &error))
     }
 }
 
@@ -418,7 +418,7 @@ impl Store for Local {
             Ok((removed, replaced)) => self.reviews.add(&self.folder, replaced).await.map(|()| removed),
             Err(error) => Err(error),
         };
-        removed.unwrap_or_else(|error| attic::all(references, &error))
+        removed.unwrap_or_else(|error| all_fail(references, &error))
     }
 
     async fn promise(&self) -> Result<Promise> {

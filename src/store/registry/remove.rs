@@ -87,7 +87,7 @@ async fn one(
     asked: &BTreeSet<String>,
 ) -> BTreeMap<String, Result<()>> {
     let all = |error: Error| {
-        let again = |name: &String| (name.clone(), Err(same(&error)));
+        let again = |name: &String| (name.clone(), Err(error.again()));
         asked.iter().map(again).collect::<BTreeMap<_, _>>()
     };
     let saved = match registry.read(&head.digest, envelope::LIMIT).await {
@@ -112,10 +112,10 @@ async fn one(
     if !rest.is_empty()
         && let Err(error) = together(registry, survey, head, &rest).await
     {
-        ended.extend(rest.iter().map(|name| (name.clone(), Err(same(&error)))));
+        ended.extend(rest.iter().map(|name| (name.clone(), Err(error.again()))));
     }
     if let Err(error) = put_back(registry, survey, asked, head, &saved).await {
-        asked.iter().for_each(|name| drop(ended.insert(name.clone(), Err(same(&error)))));
+        asked.iter().for_each(|name| drop(ended.insert(name.clone(), Err(error.again()))));
     }
     ended
 }
@@ -319,13 +319,4 @@ async fn names(api: &Api) -> Result<BTreeSet<String>> {
 fn changed(name: &str) -> Error {
     Error::new(Kind::Stale, format!("tag {name} has changed since it was looked at"))
         .with_hint("look again, then retry")
-}
-
-/// The error again, for another that it happened to.
-fn same(error: &Error) -> Error {
-    let again = Error::new(error.kind(), error.to_string());
-    match error.hint() {
-        Some(hint) => again.with_hint(hint),
-        None => again,
-    }
 }

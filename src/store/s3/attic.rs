@@ -12,7 +12,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
-use crate::store::keyed::{again, as_seen, holds};
+use crate::store::all_fail;
+use crate::store::keyed::{as_seen, holds};
 use aws_sdk_s3::types::MetadataDirective;
 use futures::StreamExt as _;
 use jiff::SignedDuration;
@@ -31,7 +32,7 @@ pub async fn hide(
 ) -> Vec<Result<()>> {
     let conditions = match s3.conditions().await {
         Ok(conditions) => conditions,
-        Err(error) => return targets.iter().map(|_| Err(again(&error))).collect(),
+        Err(error) => return all_fail(targets, &error),
     };
     let hide = |target: Target| async move {
         holds(&s3.lost)?;
@@ -151,7 +152,7 @@ async fn back(s3: &S3, run: &RunId, digest: &Digest) -> Result<()> {
 /// Frees copies, for good.
 pub async fn purge(s3: &S3, run: &RunId, digests: &[Digest], progress: &Progress) -> Vec<Result<()>> {
     if let Err(lost) = holds(&s3.lost) {
-        return digests.iter().map(|_| Err(again(&lost))).collect();
+        return all_fail(digests, &lost);
     }
     let trash = s3.settings.layout.trash(run);
     let doomed: Vec<Doomed> = digests.iter().map(|digest| Doomed::object(&format!("{trash}{digest}"))).collect();

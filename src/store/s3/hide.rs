@@ -9,7 +9,7 @@ use crate::model::digest::Digest;
 use crate::model::plan::{Promise, RunId, Target, Undo};
 use crate::model::units;
 use crate::progress::Progress;
-use crate::store::keyed::again;
+use crate::store::all_fail;
 use futures::StreamExt as _;
 use jiff::SignedDuration;
 use std::collections::HashSet;
@@ -35,13 +35,9 @@ pub async fn hide(
     match conditions::versioning(s3).await {
         Ok(Versioning::On) => markers::hide(s3, run, targets, grace, progress).await,
         Ok(Versioning::Off | Versioning::Unknown) => attic::hide(s3, run, targets, grace, progress).await,
-        Ok(Versioning::Suspended) => all(targets, &conditions::suspended(&s3.settings.bucket)),
-        Err(error) => all(targets, &error),
+        Ok(Versioning::Suspended) => all_fail(targets, &conditions::suspended(&s3.settings.bucket)),
+        Err(error) => all_fail(targets, &error),
     }
-}
-
-fn all(targets: &[Target], error: &Error) -> Vec<Result<()>> {
-    targets.iter().map(|_| Err(again(error))).collect()
 }
 
 /// What `run` hid and neither brought back nor freed.
@@ -80,7 +76,7 @@ async fn end(s3: &S3, run: &RunId, targets: &[Target], end: End, progress: &Prog
     let known = async { Ok::<_, Error>((markers::records(s3, run).await?, attic::copies(s3, run).await?)) };
     let (records, copies) = match known.await {
         Ok(known) => known,
-        Err(error) => return all(targets, &error),
+        Err(error) => return all_fail(targets, &error),
     };
     let of = |wanted: &dyn Fn(&Digest) -> bool| -> Vec<usize> {
         targets.iter().enumerate().filter(|(_, target)| wanted(&target.digest)).map(|(at, _)| at).collect()

@@ -14,7 +14,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::plan::{RunId, Target};
 use crate::progress::Progress;
-use crate::store::keyed::{again, as_seen, fresh, holds};
+use crate::store::all_fail;
+use crate::store::keyed::{as_seen, fresh, holds};
 use futures::{StreamExt as _, TryStreamExt as _};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,7 @@ pub async fn hide(
     for batch in targets.chunks(batch::BATCH) {
         results.extend(match some(s3, run, batch, (grace, &stop), progress).await {
             Ok(results) => results,
-            Err(error) => batch.iter().map(|_| Err(again(&error))).collect(),
+            Err(error) => all_fail(batch, &error),
         });
     }
     results
@@ -228,12 +229,13 @@ async fn change(
     let digests: Vec<Digest> = hidden.iter().map(|hidden| hidden.target.digest).collect();
     let kept = match versions::of_blobs(s3, &digests, progress).await {
         Ok(kept) => kept,
-        Err(error) => return hidden.iter().map(|_| Err(again(&error))).collect(),
+        Err(error) => return all_fail(hidden, &error),
     };
     let none = Kept::default();
     let going = |hidden: &&Hidden| plan(hidden, kept.get(&hidden.target.digest).unwrap_or(&none));
     let going: Vec<Result<Going>> = hidden.iter().map(going).collect();
-    let mut results: Vec<Result<()>> = going.iter().map(|going| going.as_ref().map(drop).map_err(again)).collect();
+    let mut results: Vec<Result<()>> =
+        going.iter().map(|going| going.as_ref().map(drop).map_err(Error::again)).collect();
     for markers in [false, true] {
         let mut doomed = Vec::new();
         for (at, going) in going.iter().enumerate().filter(|(at, _)| results.get(*at).is_some_and(Result::is_ok)) {
@@ -242,7 +244,7 @@ async fn change(
             doomed.extend(ids.map(|id| (at, Doomed::version(&key, id))));
         }
         if let Err(lost) = holds(&s3.lost) {
-            return hidden.iter().map(|_| Err(again(&lost))).collect();
+            return all_fail(hidden, &lost);
         }
         let (places, doomed): (Vec<usize>, Vec<Doomed>) = doomed.into_iter().unzip();
         let deleted = batch::delete(s3, &doomed, progress).await;

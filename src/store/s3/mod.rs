@@ -10,6 +10,7 @@ mod classify;
 mod client;
 mod conditions;
 mod discard;
+mod hashed;
 mod hide;
 mod lease;
 mod markers;

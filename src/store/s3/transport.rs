@@ -10,8 +10,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
 use reqwest::header::DATE;
 use reqwest::{Body, Request, Url};
 use std::sync::Arc;
@@ -61,9 +61,11 @@ async fn send(http: &Http, clock: &Clock, request: HttpRequest) -> Result<HttpRe
     };
     let mut request = request.try_into_http1x().map_err(|e| unfit(e.into()))?;
     let path = request.uri().path().to_owned();
-    let body = match request.body().bytes() {
-        Some(bytes) => Body::from(Bytes::copy_from_slice(bytes)),
-        None => Body::wrap(std::mem::replace(request.body_mut(), SdkBody::taken())),
+    let body = std::mem::replace(request.body_mut(), SdkBody::taken());
+    let body = match body.bytes() {
+        // What is in memory comes in one piece, and can be sent again.
+        Some(_) => Body::from(body.collect().await.map_err(unfit)?.to_bytes()),
+        None => Body::wrap(body),
     };
     let mut request = Request::try_from(request.map(|_| "")).map_err(|e| unfit(e.without_url().into()))?;
     *request.body_mut() = Some(body);

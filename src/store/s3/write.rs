@@ -4,6 +4,7 @@
 use super::S3;
 use super::attic::COPIED;
 use super::classify::changing;
+use super::hashed::Hashed;
 use super::{VERSION_ID, bare, conditions};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
@@ -20,23 +21,17 @@ use jiff::{SignedDuration, Timestamp};
 /// Requests at a time.
 const IN_FLIGHT: usize = 16;
 
-/// Stores a blob.
+/// Stores a blob. Who stores it has asked whether it is there; if it has come to be there since, the same bytes replace it, and
+/// it is young.
 pub async fn put(s3: &S3, digest: &Digest, body: BlobReader) -> Result<()> {
     let key = s3.settings.layout.blob(digest);
     let mut parts = Parts::of(digest, body);
-    match s3.head(&key).await {
-        Ok(head) => {
-            parts.check().await?;
-            return renew(s3, digest, &head).await;
-        }
-        Err(error) if error.kind() == Kind::NotFound => {}
-        Err(error) => return Err(error.context(s3.blob(digest))),
-    }
     let Some(first) = parts.next().await? else { return Ok(()) };
     let sent = match first.is_last {
         true => {
             let request = s3.client().await?.put_object().bucket(&s3.settings.bucket).key(&key);
-            let sent = request.body(ByteStream::from(first.bytes.clone())).send().await;
+            let request = request.body(ByteStream::from(first.bytes.clone())).customize();
+            let sent = request.interceptor(Hashed(*digest)).send().await;
             sent.map(drop).map_err(|e| changing(&writing(s3, digest), e))
         }
         false => in_parts(s3, digest, first, parts).await,

@@ -1,8 +1,9 @@
 //! What leads to a build with a cache: which version, and the command, checked against the builder. The build itself is a job like the
 //! others.
 
-use super::build_box::{BuildBox, Pressed, Seen, Source};
+use super::build_box::{BuildBox, Source};
 use super::copying::{PAUSE, why};
+use super::seen::Seen;
 use super::{App, Modal};
 use crate::error::Result;
 use crate::model::text;
@@ -10,6 +11,7 @@ use crate::tui::building::{Building, Checked};
 use crate::tui::screen::{Changing, Work};
 use crate::tui::screens::version_name;
 use crate::tui::shared::{JobKind, Tone};
+use crate::tui::widgets::form::Pressed;
 
 impl App {
     /// Why there can be no build with the version that one is at, if so.
@@ -83,7 +85,7 @@ impl App {
     pub(super) fn build_pressed(&mut self, pressed: Pressed) {
         let Some(Modal::Build(building)) = &mut self.modal else { return };
         match pressed {
-            Pressed::Open => {}
+            Pressed::Open | Pressed::Elsewhere => {}
             Pressed::Changed => self.check_build(),
             Pressed::Typing => {
                 building.seen = Seen::Waiting;
@@ -95,7 +97,7 @@ impl App {
                 self.modal = None;
             }
             Pressed::Go => match &building.seen {
-                Seen::Ready(wanted, _) => {
+                Seen::Ready((wanted, _)) => {
                     let wanted = wanted.clone();
                     self.modal = None;
                     self.change(wanted.place, Changing::Build(wanted));
@@ -114,7 +116,7 @@ impl App {
             return;
         }
         building.seen = match came {
-            Ok(checked) => Seen::Ready(of, checked),
+            Ok(checked) => Seen::Ready((of, checked)),
             Err(error) => Seen::Refused(why(&error)),
         };
     }

@@ -1,6 +1,7 @@
 //! The box that a copy is asked for in: where to, under which name, how it is written, and what that comes to. Nothing is sent from
 //! here: Enter only means something once what would be sent is shown.
 
+use super::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::cache::{Compression, Form};
 use crate::model::digest::Digest;
@@ -11,20 +12,16 @@ use crate::tui::copying::{Copying, levels};
 use crate::tui::screen::{Look, bytes, count, shell};
 use crate::tui::shared::PlaceId;
 use crate::tui::widgets::cell::Ink;
-use crate::tui::widgets::frame::{Pane, centred, clear};
-use crate::tui::widgets::input::{Input, Typed};
-use crate::tui::widgets::textbox;
-use crossterm::event::{KeyCode, KeyEvent};
+use crate::tui::widgets::form::{self, Meant, Pressed, Row, Value};
+use crate::tui::widgets::input::Input;
+use crossterm::event::KeyEvent;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use std::time::Duration;
 
 const FORMS: [Option<Form>; 4] = [None, Some(Form::ImageManifest), Some(Form::Index), Some(Form::DockerList)];
 const PACKINGS: [Option<Compression>; 4] =
     [None, Some(Compression::Gzip), Some(Compression::Zstd), Some(Compression::Uncompressed)];
-/// Cells that labels take.
-pub(super) const LABEL: u16 = 11;
 /// Versions that are told one by one.
 const TOLD: usize = 4;
 
@@ -38,34 +35,6 @@ enum Field {
     Packing,
     Level,
     Overwrite,
-}
-
-/// What a copy would come to.
-#[derive(Debug)]
-pub(super) enum Seen {
-    /// It is being looked at.
-    Waiting,
-    /// This.
-    Ready(Box<Copying>, Box<Plan>),
-    /// It can't be made; why, and what to do, a line each. Safe text.
-    Refused(Vec<String>),
-}
-
-/// What a key did to the box.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pressed {
-    /// Nothing that matters.
-    Open,
-    /// It is not wanted any more.
-    Closed,
-    /// Another destination is wanted.
-    Elsewhere,
-    /// Something else is wanted.
-    Changed,
-    /// Something else is being typed.
-    Typing,
-    /// It is to be done.
-    Go,
 }
 
 /// What is copied.
@@ -91,7 +60,7 @@ pub(super) struct CopyBox {
     packing: usize,
     overwrite: bool,
     at: Field,
-    pub(super) seen: Seen,
+    pub(super) seen: Seen<(Box<Copying>, Box<Plan>)>,
     /// When what is being typed is looked at.
     pub(super) due: Option<Duration>,
 }
@@ -176,43 +145,27 @@ impl CopyBox {
     }
 
     pub(super) fn key(&mut self, key: KeyEvent) -> Pressed {
-        let fields = self.fields();
-        let at = fields.iter().position(|field| *field == self.at).unwrap_or(0);
-        let next = |by: usize| fields[(at + by) % fields.len()];
-        match key.code {
-            KeyCode::Enter => return Pressed::Go,
-            KeyCode::Tab | KeyCode::Down => self.at = next(1),
-            KeyCode::BackTab | KeyCode::Up => self.at = next(fields.len() - 1),
-            _ => return self.field_key(key),
+        match form::key(key, self.input()) {
+            Meant::Done(pressed) => pressed,
+            Meant::Row(by) => {
+                let fields = self.fields();
+                self.at = fields[form::turned(self.row(&fields), by, fields.len())];
+                Pressed::Open
+            }
+            Meant::Turn(by) => self.turn(by),
         }
-        Pressed::Open
     }
 
-    fn field_key(&mut self, key: KeyEvent) -> Pressed {
-        if let Some(input) = self.input() {
-            return match input.key(key) {
-                Typed::Cancelled => Pressed::Closed,
-                Typed::Changed => Pressed::Typing,
-                _ => Pressed::Open,
-            };
-        }
-        let ctrl = key.modifiers.contains(crossterm::event::KeyModifiers::CONTROL);
-        let by = match key.code {
-            KeyCode::Esc => return Pressed::Closed,
-            KeyCode::Char('c') if ctrl => return Pressed::Closed,
-            KeyCode::Char('j') => {
-                return self.key(KeyEvent::from(KeyCode::Down));
-            }
-            KeyCode::Char('k') => return self.key(KeyEvent::from(KeyCode::Up)),
-            KeyCode::Char('q') => return Pressed::Closed,
-            KeyCode::Right | KeyCode::Char(' ' | 'l') => 1,
-            KeyCode::Left | KeyCode::Char('h') => 3,
-            _ => return Pressed::Open,
-        };
+    /// Where the field at which one is stands among `fields`.
+    fn row(&self, fields: &[Field]) -> usize {
+        fields.iter().position(|field| *field == self.at).unwrap_or(0)
+    }
+
+    fn turn(&mut self, by: isize) -> Pressed {
         match self.at {
             Field::To => return Pressed::Elsewhere,
-            Field::Form => self.form = (self.form + by) % FORMS.len(),
-            Field::Packing => self.packing = (self.packing + by) % PACKINGS.len(),
+            Field::Form => self.form = form::turned(self.form, by, FORMS.len()),
+            Field::Packing => self.packing = form::turned(self.packing, by, PACKINGS.len()),
             Field::Mode => self.min = !self.min,
             Field::Overwrite => self.overwrite = !self.overwrite,
             Field::Name | Field::Level => return Pressed::Open,
@@ -229,151 +182,54 @@ impl CopyBox {
     }
 
     pub(super) fn paste(&mut self, pasted: &str) -> Pressed {
-        match self.input() {
-            Some(input) => {
-                input.paste(pasted);
-                Pressed::Typing
-            }
-            None => Pressed::Open,
-        }
+        form::paste(self.input(), pasted)
     }
 
     pub(super) fn draw(&self, area: Rect, look: Look<'_>, ink: &mut Ink<'_>) {
-        let width = area.width.saturating_sub(2).min(92);
-        let told = textbox::reflow(&self.told(look), usize::from(width.saturating_sub(4)).max(8));
         let fields = self.fields();
-        let place = centred(area, width, (fields.len() + told.len()) as u16 + 3);
-        clear(place, ink.buffer, ink.theme);
-        let keys = match width {
-            0..60 => "enter copies",
-            _ => "enter copies, tab next, left and right change, esc closes",
-        };
-        let title = vec![Span::raw(format!("copy {} of {}", self.source.what, self.source.location.title()))];
-        let pane = Pane { title, position: keys.to_owned(), focused: true, ..Pane::default() };
-        let inner = pane.draw(place, ink.buffer, ink.theme, ink.glyphs);
-        // Where not all has room, that is the fields' matter: what it comes to is what counts.
-        let below = (told.len() as u16).min(inner.height.saturating_sub(2));
-        let room = inner.height.saturating_sub(below);
-        let shown = usize::from(if room > fields.len() as u16 { room - 1 } else { room }).min(fields.len());
-        let at = fields.iter().position(|field| *field == self.at).unwrap_or(0);
-        let from = (at + 1).saturating_sub(shown).min(fields.len() - shown);
-        for (row, field) in fields.iter().skip(from).take(shown).enumerate() {
-            self.field(*field, Rect { y: inner.y + row as u16, height: 1, ..inner }, ink);
-        }
-        for (row, line) in told.iter().take(usize::from(below)).enumerate() {
-            let y = inner.bottom() - below + row as u16;
-            ink.buffer.set_style(Rect { y, height: 1, ..inner }, ink.theme.text);
-            ink.buffer.set_line(inner.x, y, line, inner.width);
-        }
+        let told = self.seen.told("looking at both places; nothing is sent", look, |(copying, plan)| {
+            let mut lines = comes_to(plan, look);
+            lines.push(look.fact("same as", vec![look.dim(shell(&copying.command()))]));
+            lines
+        });
+        let title = format!("copy {} of {}", self.source.what, self.source.location.title());
+        let keys = ["enter copies, tab next, left and right change, esc closes", "enter copies"];
+        let rows = fields.iter().map(|field| self.shown(*field)).collect();
+        form::Form { title, keys, rows, at: self.row(&fields), told }.draw(area, ink);
     }
 
-    fn field(&self, field: Field, area: Rect, ink: &mut Ink<'_>) {
-        let own = field == self.at;
-        let theme = ink.theme;
-        let label = match field {
-            Field::To => "to",
-            Field::Name => "called",
-            Field::Form => "form",
-            Field::Mode => "mode",
-            Field::Packing => "compressed",
-            Field::Level => "level",
-            Field::Overwrite => "overwrite",
-        };
-        let style = theme.text.patch(if own { theme.key } else { theme.dim });
-        ink.buffer.set_stringn(area.x, area.y, label, usize::from(LABEL.min(area.width)), style);
-        let area = Rect { x: area.x + LABEL, width: area.width.saturating_sub(LABEL), ..area };
-        let names = self.source.names.clone();
+    fn shown(&self, field: Field) -> Row<'_> {
+        let row = |label, value| Row { label, value };
         match field {
-            Field::To => {
-                let title = self.to.as_ref().map(Location::title).unwrap_or_default();
-                let shown = text::fit_middle(&title, usize::from(area.width), ink.glyphs.ellipsis).into_owned();
-                let style = if own { theme.text.patch(theme.selection) } else { theme.text };
-                ink.buffer.set_stringn(area.x, area.y, shown, usize::from(area.width), style);
-            }
-            Field::Name if names.is_empty() => typed(&self.name, own, "it has no name here: type one", area, ink),
-            Field::Name => typed(&self.name, own, &format!("as here: {names}"), area, ink),
-            Field::Level => {
-                let range = PACKINGS[self.packing].map(levels).unwrap_or_default();
-                typed(&self.level, own, &format!("BuildKit's own; {range}"), area, ink);
+            Field::To => row("to", Value::Shown(self.to.as_ref().map(Location::title).unwrap_or_default())),
+            Field::Name => {
+                let empty = match self.source.names.as_str() {
+                    "" => "it has no name here: type one".to_owned(),
+                    names => format!("as here: {names}"),
+                };
+                row("called", Value::Typed(&self.name, empty))
             }
             Field::Form => {
                 let names = FORMS.map(|form| form.map_or("as it is", Form::name));
-                options(&names, self.form, own, area, ink);
+                row("form", Value::Options(names.into(), self.form))
+            }
+            Field::Mode => {
+                let names = vec!["max: all of it", "min: what results need"];
+                row("mode", Value::Options(names, usize::from(self.min)))
             }
             Field::Packing => {
                 let names = PACKINGS.map(|packing| packing.map_or("as it is", Compression::name));
-                options(&names, self.packing, own, area, ink);
+                row("compressed", Value::Options(names.into(), self.packing))
             }
-            Field::Mode => {
-                options(&["max: all of it", "min: what results need"], usize::from(self.min), own, area, ink)
+            Field::Level => {
+                let range = PACKINGS[self.packing].map(levels).unwrap_or_default();
+                row("level", Value::Typed(&self.level, format!("BuildKit's own; {range}")))
             }
             Field::Overwrite => {
-                let names = ["no: names there stay", "yes: lead them here"];
-                options(&names, usize::from(self.overwrite), own, area, ink);
+                let names = vec!["no: names there stay", "yes: lead them here"];
+                row("overwrite", Value::Options(names, usize::from(self.overwrite)))
             }
         }
-    }
-
-    /// What it comes to, line by line.
-    fn told(&self, look: Look<'_>) -> Vec<Line<'static>> {
-        let theme = look.theme;
-        let mut lines = Vec::new();
-        match &self.seen {
-            Seen::Waiting => {
-                lines.push(Line::from(vec![look.spinner(), look.dim(" looking at both places; nothing is sent")]));
-            }
-            Seen::Refused(why) => {
-                for (at, line) in why.iter().enumerate() {
-                    let sign = if at == 0 { format!("{} ", look.glyphs.missing) } else { "  ".to_owned() };
-                    let style = if at == 0 { theme.missing } else { theme.dim };
-                    lines.push(Line::from(vec![Span::styled(sign, style), Span::styled(line.clone(), style)]));
-                }
-            }
-            Seen::Ready(copying, plan) => {
-                lines.extend(comes_to(plan, look));
-                let command = shell(&copying.command());
-                lines.push(look.fact("same as", vec![look.dim(command)]));
-            }
-        }
-        lines
-    }
-}
-
-/// A line to type, or what holds while there is nothing in it.
-pub(super) fn typed(input: &Input, own: bool, empty: &str, area: Rect, ink: &mut Ink<'_>) {
-    let wide = usize::from(area.width);
-    if own {
-        input.draw(area, Style::new(), ink);
-    }
-    let theme = ink.theme;
-    match input.text() {
-        "" => {
-            let gap = usize::from(own) * 2;
-            let shown = text::fit_middle(empty, wide.saturating_sub(gap), ink.glyphs.ellipsis).into_owned();
-            let style = theme.text.patch(theme.dim);
-            ink.buffer.set_stringn(area.x + gap as u16, area.y, shown, wide.saturating_sub(gap), style);
-        }
-        given if !own => {
-            let shown = text::safe(given);
-            let shown = text::fit_end(&shown, wide, ink.glyphs.ellipsis).into_owned();
-            ink.buffer.set_stringn(area.x, area.y, shown, wide, theme.text);
-        }
-        _ => {}
-    }
-}
-
-/// All of `names` in a row, the chosen one in brackets.
-pub(super) fn options(names: &[&str], chosen: usize, own: bool, area: Rect, ink: &mut Ink<'_>) {
-    let theme = ink.theme;
-    let mut x = area.x;
-    for (at, name) in names.iter().enumerate() {
-        let room = usize::from(area.right().saturating_sub(x));
-        let (shown, style) = match (at == chosen, own) {
-            (true, true) => (format!("[{name}]"), theme.text.patch(theme.selection)),
-            (true, false) => (format!("[{name}]"), theme.text),
-            (false, _) => (format!(" {name} "), theme.text.patch(theme.dim)),
-        };
-        x = ink.buffer.set_stringn(x, area.y, shown, room, style).0;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What leads to a copy: which versions can be copied, where to, what it would come to. The copy itself is a change like the others.
 
-use super::copy_box::{CopyBox, Pressed, Seen, Source};
+use super::copy_box::{CopyBox, Source};
+use super::seen::Seen;
 use super::{App, Modal};
 use crate::error::{Error, Kind, Result};
 use crate::model::inventory::CacheIndex;
@@ -11,6 +12,7 @@ use crate::tui::copying::Copying;
 use crate::tui::screen::{Answer, Changing, Work, count};
 use crate::tui::screens::version_name;
 use crate::tui::shared::{JobKind, Place, PlaceId, Tone, no_copies_to};
+use crate::tui::widgets::form::Pressed;
 use crate::tui::widgets::picker::{Choice, Picker};
 use std::time::Duration;
 
@@ -214,10 +216,10 @@ impl App {
     fn copy_agreed(&mut self) {
         let Some(Modal::Copy(copying)) = &mut self.modal else { return };
         match &copying.seen {
-            Seen::Ready(_, plan) if plan.is_done() => {
+            Seen::Ready((_, plan)) if plan.is_done() => {
                 self.say(Tone::Note, "all of it is there already; nothing was sent");
             }
-            Seen::Ready(wanted, _) => {
+            Seen::Ready((wanted, _)) => {
                 let wanted = wanted.clone();
                 self.modal = None;
                 let place = self.destination(&wanted.to);
@@ -247,7 +249,7 @@ impl App {
             return;
         }
         copying.seen = match came {
-            Ok(plan) => Seen::Ready(of, plan),
+            Ok(plan) => Seen::Ready((of, plan)),
             Err(error) => Seen::Refused(why(&error)),
         };
     }

@@ -210,14 +210,12 @@ fn told(applied: &Applied, plan: &Plan, now: Timestamp) -> Came {
         lines.push(format!("of earlier runs: {}", freed(&applied.earlier).join("; ")));
     }
     lines.extend(applied.incomplete.iter().cloned());
-    lines.extend(applied.problems.iter().chain(&run.failures).cloned());
+    lines.extend(applied.problems.iter().chain(&applied.earlier.problems).chain(&run.failures).cloned());
     if lines.is_empty() {
         lines.push("nothing was left to do".to_owned());
     }
-    let whole = applied.stopped.is_none() && applied.incomplete.is_empty();
-    let whole = whole && applied.problems.is_empty() && run.failures.is_empty();
     let undoable = run.hidden > 0 || run.names > 0;
-    (whole, lines, undoable.then(|| run.id.clone()))
+    (applied.is_whole(), lines, undoable.then(|| run.id.clone()))
 }
 
 /// What became of what was hidden, in sentences.

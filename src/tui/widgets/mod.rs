@@ -2,6 +2,7 @@
 
 pub mod bar;
 pub mod cell;
+pub mod form;
 pub mod frame;
 pub mod header;
 pub mod input;
