@@ -8,7 +8,7 @@
 //! | 0 | [`error`], [`progress`], [`model`] | plain data and pure functions |
 //! | 1 | [`mod@format`] | bytes to model and back |
 //! | 2 | [`store`], [`state`] | reach one place where caches live; remember what was seen |
-//! | 3 | [`ops`] | use cases: load, verify, diff, files, find |
+//! | 3 | [`ops`] | use cases: load, verify, diff, files, find, prune, pin, repair, copy, build |
 //! | 4 | [`cli`], [`tui`], [`config`] | talk to people |
 //! | 5 | `main.rs` | start |
 

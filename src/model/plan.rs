@@ -248,7 +248,7 @@ pub enum Step {
     Unname {
         /// The name. Untrusted text.
         name: String,
-        /// The version it must still have, see [`crate::model::plan`].
+        /// The version it must still have.
         version: String,
         /// What it leads to.
         digest: Option<Digest>,

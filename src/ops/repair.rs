@@ -10,7 +10,7 @@ use crate::model::digest::Digest;
 use crate::model::inventory::CacheIndex;
 use crate::model::plan::{Fate, Plan, Purpose, Row, Step, Subject, Target};
 use crate::model::units::count;
-use crate::ops::prune::{Sight, leads_to, names, step_without};
+use crate::ops::prune::{Sight, is_called, leads_to, names, step_without};
 use crate::ops::{load, pin};
 use crate::store::{Reference, Store};
 use futures::StreamExt as _;
@@ -49,14 +49,14 @@ pub async fn plan(
     let corrupt: BTreeSet<Digest> = wish.corrupt.iter().copied().collect();
     let mut broken: Vec<&CacheIndex> = Vec::new();
     for index in &sight.inventory.indexes {
-        let asked = wish.which.is_empty() || wish.which.iter().any(|which| index_is(index, which));
+        let asked = wish.which.is_empty() || wish.which.iter().any(|which| is_called(index, which));
         let hurt = !index.missing.is_empty() || index.reach.iter().any(|reached| corrupt.contains(&reached.digest));
         if asked && hurt {
             broken.push(index);
         }
     }
     for which in &wish.which {
-        if !sight.inventory.indexes.iter().any(|index| index_is(index, which)) {
+        if !sight.inventory.indexes.iter().any(|index| is_called(index, which)) {
             let what = format!("no version {} in {}", crate::model::text::safe(which), store.location().title());
             return Err(Error::not_found(what).with_hint("`cachedeck ls` lists those there are"));
         }
@@ -139,10 +139,6 @@ pub async fn plan(
         Step::Discard { .. } => 4,
     });
     Ok(plan)
-}
-
-fn index_is(index: &CacheIndex, which: &str) -> bool {
-    super::prune::is_called(index, which)
 }
 
 /// Those that are really not there, asked for one by one.

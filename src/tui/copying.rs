@@ -5,7 +5,6 @@ use crate::model::cache::Compression;
 use crate::model::digest::Digest;
 use crate::model::location::Location;
 use crate::ops::copy::{Selection, Wish};
-use crate::tui::screen::location_word;
 use crate::tui::shared::PlaceId;
 
 /// A copy that is wanted.
@@ -34,9 +33,9 @@ impl Copying {
 
     /// The same on the command line, without secrets.
     pub fn command(&self) -> Vec<String> {
-        let mut words = vec!["cachedeck".to_owned(), "copy".to_owned(), location_word(&self.source)];
+        let mut words = vec!["cachedeck".to_owned(), "copy".to_owned(), self.source.to_string()];
         words.extend(self.versions.iter().flat_map(|digest| ["--digest".to_owned(), digest.short()]));
-        words.push(location_word(&self.to));
+        words.push(self.to.to_string());
         let mut say = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
         if let Some(form) = self.wish.form {
             say("--form", form.name().to_owned());

@@ -612,11 +612,6 @@ pub fn shell(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// How `location` is given on the command line, without secrets.
-pub fn location_word(location: &Location) -> String {
-    location.to_string()
-}
-
 /// `location` narrowed to one version.
 pub fn version_word(location: &Location, digest: &Digest) -> String {
     location.clone().asking_for_digest(digest).to_string()

@@ -1,5 +1,5 @@
 //! What all screens read: locations with what was loaded from them, running jobs, the log, the base of comparisons.
-//! Only `app.rs` and the reports of jobs change it; screens ask for changes through requests.
+//! Only the app and the reports of jobs change it; screens ask for changes through requests.
 
 mod changes;
 mod drafts;

@@ -90,7 +90,7 @@ async fn fails_everywhere(sort: &str, fault: fn() -> Fault, step: usize) -> usiz
     }
 }
 
-/// In the fast core every third request, all with CACHEDECK_SOAK.
+/// In the fast core every fifth request, all with CACHEDECK_SOAK.
 fn step() -> usize {
     if std::env::var_os("CACHEDECK_SOAK").is_some() { 1 } else { 5 }
 }

@@ -97,7 +97,7 @@ pub struct Pace {
     pub most: Option<u64>,
 }
 
-/// How a version is written at a place of type `kind`. [`crate::error::Kind::Invalid`] for a form that it does not have.
+/// How a version is written at a place of type `kind`, which is `bare` if it keeps configs alone. [`crate::error::Kind::Invalid`] for a form that it does not have.
 fn form_for(bare: bool, kind: &str, wish: Option<Form>, is: Option<Form>) -> Result<Form> {
     match (wish, bare) {
         (Some(form), true) => Err(Error::invalid(format!("type={} holds configs alone", text::safe(kind)))

@@ -69,15 +69,6 @@ impl Format {
         }
     }
 
-    /// What a file of it is called after the dot.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Format::Tree => "txt",
-            Format::Mermaid => "mmd",
-            other => other.name(),
-        }
-    }
-
     /// How many nodes such a picture takes before it is no use any more.
     pub fn limit(self) -> usize {
         match self {

@@ -278,7 +278,7 @@ impl App {
         self.shared.revision += 1;
     }
 
-    /// Takes news of a change in; `false` if it is none of one.
+    /// Takes news of a change in; what is no such news comes back.
     pub(super) fn change_news(&mut self, id: u64, report: Report) -> Option<Report> {
         let Some(place) = self.shared.changes.get(id).map(|change| change.place) else { return Some(report) };
         match report {

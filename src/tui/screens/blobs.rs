@@ -10,7 +10,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, bytes, count, location_word, thousands,
+    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, bytes, count, thousands,
 };
 use crate::tui::shared::{PlaceId, Shared, Target};
 use crate::tui::widgets::cell::{Cell, Cut};
@@ -354,7 +354,7 @@ impl Screen for Blobs {
 
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), "blobs".to_owned()];
-        words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.place).map(|place| place.location.to_string()));
         if !self.listing.list.filter_text().is_empty() {
             words.extend(["--filter".to_owned(), self.listing.list.filter_text().to_owned()]);
         }

@@ -9,7 +9,7 @@ use crate::model::builder::Builder;
 use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::listing::{Listing, nothing_fits};
-use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, bytes, count, location_word};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, bytes, count};
 use crate::tui::shared::{PlaceId, Shared, Target};
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::textbox::Scroll;
@@ -263,7 +263,7 @@ impl Screen for Daemon {
     fn command(&self, shared: &Shared) -> Vec<String> {
         let what = if self.on_builds { "history" } else { "du" };
         let mut words: Vec<String> = ["cachedeck", "daemon", what].map(str::to_owned).to_vec();
-        words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.place).map(|place| place.location.to_string()));
         let filter = self.listing_ref().list.filter_text();
         if !filter.is_empty() {
             words.extend(["--filter".to_owned(), filter.to_owned()]);

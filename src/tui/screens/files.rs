@@ -435,7 +435,7 @@ impl Screen for Files {
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), "files".to_owned()];
         let place = shared.places.get(self.place);
-        words.extend(place.map(|place| crate::tui::screen::location_word(&place.location)));
+        words.extend(place.map(|place| place.location.to_string()));
         words.push(self.layer().to_string());
         words
     }

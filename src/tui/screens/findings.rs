@@ -9,9 +9,7 @@ use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
-use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, location_word, thousands,
-};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands};
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target};
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
@@ -249,7 +247,7 @@ impl Screen for Findings {
         let place = shared.places.get(self.place);
         let level = place.and_then(|p| p.verified.as_ref()).map_or("exists", |v| v.level.name());
         let mut words: Vec<String> = ["cachedeck", "verify", "--level", level].map(str::to_owned).to_vec();
-        words.extend(place.map(|place| location_word(&place.location)));
+        words.extend(place.map(|place| place.location.to_string()));
         words
     }
 

@@ -11,7 +11,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, count, location_word, thousands, version_word,
+    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, Work, count, thousands, version_word,
 };
 use crate::tui::screens::files::Files;
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target, error_line};
@@ -309,7 +309,7 @@ impl Screen for Finds {
         let mut words = vec!["cachedeck".to_owned(), "find".to_owned(), self.pattern.clone()];
         words.extend(shared.places.get(self.place).map(|place| match &self.scope {
             Some(digest) => version_word(&place.location, digest),
-            None => location_word(&place.location),
+            None => place.location.to_string(),
         }));
         words
     }

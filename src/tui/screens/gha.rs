@@ -10,9 +10,7 @@ use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
-use crate::tui::screen::{
-    Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, location_word, thousands,
-};
+use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands};
 use crate::tui::shared::{PlaceId, Shared, Target};
 use crate::tui::widgets::bar::bar;
 use crate::tui::widgets::cell::Cell;
@@ -298,7 +296,7 @@ impl Screen for Gha {
 
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words: Vec<String> = ["cachedeck", "gha", "entries"].map(str::to_owned).to_vec();
-        words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.place).map(|place| place.location.to_string()));
         if !self.listing.list.filter_text().is_empty() {
             words.extend(["--filter".to_owned(), self.listing.list.filter_text().to_owned()]);
         }

@@ -12,7 +12,7 @@ use crate::model::rows::IndexRow;
 use crate::tui::keys::{Action, View};
 use crate::tui::list::{Source, walk};
 use crate::tui::listing::{Listing, Shape};
-use crate::tui::screen::{Answer, Canvas, Context, Jump, Mouse, Request, Screen, Search, bytes, count, location_word};
+use crate::tui::screen::{Answer, Canvas, Context, Jump, Mouse, Request, Screen, Search, bytes, count};
 use crate::tui::shared::{JobKind, PlaceId, Shared, Target, Tone};
 use crate::tui::widgets::table::{Column, Hit, TableState, Width};
 use preview::Preview;
@@ -352,7 +352,7 @@ impl Screen for Home {
 
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), "ls".to_owned()];
-        words.extend(shared.places.get(self.at()).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.at()).map(|place| place.location.to_string()));
         let filter = self.known_listing().map_or("", |listing| listing.list.filter_text());
         if !filter.is_empty() {
             words.extend(["--filter".to_owned(), filter.to_owned()]);

@@ -1,4 +1,4 @@
-//! The screens, one file each. A new one is a file here and a line in `app.rs`.
+//! The screens, one file each. A new one is a file here, its name and its keys in `keys.rs`, and the line in `app.rs` that opens it.
 
 pub mod blobs;
 pub mod daemon;

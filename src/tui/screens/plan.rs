@@ -16,7 +16,6 @@ use crate::tui::list::{Source, walk};
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Changing, Confirmation, Context, Look, Mouse, Question, Request, Rule, Screen, Search, Work,
-    location_word,
 };
 use crate::tui::shared::{Draft, JobKind, PlaceId, Shared, Target, Tone, called, error_line};
 use crate::tui::widgets::cell::Cell;
@@ -252,11 +251,11 @@ impl Planner {
 
     fn words(&self, shared: &Shared) -> Vec<String> {
         let mut words = vec!["cachedeck".to_owned(), self.purpose.name().to_owned()];
-        words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.place).map(|place| place.location.to_string()));
         if self.has_rules() {
             words.extend(self.draft(shared).map(|draft| policy::options(&draft.wish)).unwrap_or_default());
         } else if let Some(from) = self.draft(shared).and_then(|draft| draft.from.as_ref()) {
-            words.extend(["--from".to_owned(), location_word(from)]);
+            words.extend(["--from".to_owned(), from.to_string()]);
         }
         words.push("--apply".to_owned());
         words

@@ -9,8 +9,7 @@ use crate::tui::keys::{Action, View};
 use crate::tui::list::Source;
 use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
-    Answer, Canvas, Changing, Confirmation, Context, Look, Mouse, Request, Screen, Search, age, bytes, count,
-    location_word, thousands,
+    Answer, Canvas, Changing, Confirmation, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands,
 };
 use crate::tui::shared::{PlaceId, Shared, Target, Tone};
 use crate::tui::widgets::cell::Cell;
@@ -353,7 +352,7 @@ impl Screen for Trash {
 
     fn command(&self, shared: &Shared) -> Vec<String> {
         let mut words = ["cachedeck", "trash", "ls"].map(str::to_owned).to_vec();
-        words.extend(shared.places.get(self.place).map(|place| location_word(&place.location)));
+        words.extend(shared.places.get(self.place).map(|place| place.location.to_string()));
         words
     }
 

@@ -87,9 +87,7 @@ impl Change {
     pub fn is_open(&self) -> bool {
         matches!(self.state, Standing::Waits | Standing::Runs)
     }
-}
 
-impl Change {
     /// One that was asked for just now, and waits.
     pub fn new(id: u64, place: PlaceId, changing: Changing, asked: Timestamp) -> Change {
         Change {

@@ -66,12 +66,6 @@ impl<'a> Cell<'a> {
         Cell::Text { parts, gives, cut }
     }
 
-    /// A number and its unit; the unit is dim.
-    pub fn quantity(number: impl Into<Span<'a>>, unit: &'a str, theme: &Theme) -> Self {
-        let unit = Span::styled(unit, theme.dim);
-        Cell::of(vec![number.into(), Span::raw(" "), unit], 0, Cut::End)
-    }
-
     /// A bar.
     pub fn bar(part: u64, whole: u64) -> Self {
         Cell::Bar { part, whole }
