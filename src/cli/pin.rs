@@ -6,8 +6,6 @@ use super::choice::Choice;
 use super::failure::{Exit, Outcome, Stop};
 use super::output::Tone;
 use super::session::Session;
-use super::usage;
-use crate::error::{Error, Result};
 use crate::model::pin::Pin;
 use crate::model::text;
 use crate::model::units;
@@ -36,8 +34,8 @@ pub(super) struct PinCommand {
     name: Option<String>,
 
     /// Until when: 90d, 2w, 2027-01-31; for ever where nothing is said
-    #[arg(long, value_name = "TIME", value_parser = usage::value::<Until>)]
-    until: Option<Until>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
 
     /// What for
     #[arg(long, value_name = "TEXT")]
@@ -48,48 +46,12 @@ pub(super) struct PinCommand {
     dry_run: bool,
 }
 
-/// A time to come.
-#[derive(Clone, Copy, Debug)]
-enum Until {
-    In(jiff::SignedDuration),
-    At(Timestamp),
-}
-
-impl std::str::FromStr for Until {
-    type Err = Error;
-
-    fn from_str(given: &str) -> Result<Self> {
-        match crate::config::duration(given) {
-            Ok(duration) => Ok(Until::In(duration)),
-            Err(error) => match units::parse_time(given) {
-                Ok(time) => Ok(Until::At(time)),
-                Err(_) => Err(error.with_hint("like 90d, 2w, 3mo or 2027-01-31")),
-            },
-        }
-    }
-}
-
-impl Until {
-    fn time(self, now: Timestamp) -> Result<Timestamp> {
-        let time = match self {
-            Until::At(time) => time,
-            Until::In(duration) => {
-                now.checked_add(duration).map_err(|error| Error::invalid("that is too far away").with_source(error))?
-            }
-        };
-        match time > now {
-            true => Ok(time),
-            false => Err(Error::invalid("--until is over already").with_hint("name a time to come, like 90d")),
-        }
-    }
-}
-
 impl Command for PinCommand {
     const NAME: &'static str = "pin";
 
     fn run(self, session: &mut Session) -> Outcome {
         let now = session.out.look.now;
-        let until = self.until.map(|until| until.time(now)).transpose()?;
+        let until = self.until.map(|until| units::parse_until(&until, now)).transpose()?;
         let chosen = self.choice.load(session)?;
         let place = Place::loaded(&chosen.loaded);
         let index = chosen.index();

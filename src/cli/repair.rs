@@ -5,7 +5,7 @@ use super::change::{self, ApplyArgs, Place};
 use super::failure::{Outcome, Stop};
 use super::session::Session;
 use super::verify;
-use crate::model::finding::Problem;
+use crate::model::finding::corrupt;
 use crate::ops::repair::{self, Wish};
 use crate::ops::verify::{Level, verify};
 use crate::progress::Progress;
@@ -62,12 +62,7 @@ impl Command for Repair {
         let progress = Progress::new();
         let work = verify(&loaded.store, &loaded.inventory, self.level, &progress);
         let report = session.jobs.run("verifying", &progress, work).map_err(|error| Stop::at(&location, error))?;
-        let corrupt = report
-            .findings
-            .iter()
-            .filter(|finding| matches!(finding.problem, Problem::WrongSize | Problem::WrongDigest))
-            .filter_map(|finding| finding.digest)
-            .collect();
+        let corrupt = corrupt(&report.findings).collect();
         let pins = place.pins(session)?;
         let sight = change::sight(session, &loaded, &pins);
         let wish = Wish { which: self.versions.clone(), corrupt };

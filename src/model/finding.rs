@@ -117,6 +117,12 @@ pub struct Finding {
     pub remedy: Option<String>,
 }
 
+/// Blobs that are there and not what they should be.
+pub fn corrupt(findings: &[Finding]) -> impl Iterator<Item = Digest> {
+    let is_corrupt = |finding: &&Finding| matches!(finding.problem, Problem::WrongSize | Problem::WrongDigest);
+    findings.iter().filter(is_corrupt).filter_map(|finding| finding.digest)
+}
+
 impl Finding {
     /// A finding of `problem`, as bad as such things are.
     pub fn new(problem: Problem, digest: Option<Digest>, message: impl Into<String>) -> Self {

@@ -185,6 +185,25 @@ pub fn parse_duration(given: &str) -> Result<Duration> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// Reads a time to come: a duration from `now`, or as [`parse_time`]. [`crate::error::Kind::Invalid`] for one that is over.
+pub fn parse_until(given: &str, now: Timestamp) -> Result<Timestamp> {
+    let time = match parse_duration(given) {
+        Ok(duration) => {
+            let duration = SignedDuration::try_from(duration).ok();
+            let time = duration.and_then(|duration| now.checked_add(duration).ok());
+            time.ok_or_else(|| Error::invalid(format!("{} is too far away", text::safe(given))))?
+        }
+        Err(error) => parse_time(given).map_err(|_| error.with_hint("like 90d, 2w, 3mo or 2027-01-31"))?,
+    };
+    match time > now {
+        true => Ok(time),
+        false => {
+            let what = format!("{} is over already", text::safe(given));
+            Err(Error::invalid(what).with_hint("name a time to come, like 90d"))
+        }
+    }
+}
+
 /// Reads an RFC 3339 time, or a date as its midnight in UTC.
 pub fn parse_time(given: &str) -> Result<Timestamp> {
     let trimmed = given.trim();

@@ -11,8 +11,10 @@ use crate::model::build::report::{Ending, Export, Report, Written};
 use crate::model::build::watch::Watch;
 use crate::model::build::{Assembled, Client, Facts, Version};
 use crate::model::inventory::Inventory;
+use crate::model::location::Location;
 use crate::model::text;
 use crate::progress::Progress;
+use crate::store::catalog;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,6 +29,21 @@ pub enum Target {
     Buildx(Option<String>),
     /// A buildkitd, by its address.
     Buildctl(String),
+}
+
+impl Target {
+    /// Whether the builder holds nothing yet: then whatever is cached was imported.
+    pub async fn is_empty(&self) -> Result<bool> {
+        let builder = Location::new("daemon");
+        let builder = match self {
+            Target::Buildx(Some(name)) => builder.with("builder", name.as_str()),
+            Target::Buildx(None) => builder,
+            Target::Buildctl(address) => builder.with("addr", address.as_str()),
+        };
+        let opened = tokio::task::spawn_blocking(move || catalog::open(&builder)).await;
+        let store = opened.map_err(|e| Error::new(Kind::Internal, "opening a builder broke off").with_source(e))??;
+        Ok(store.usage().await?.is_empty())
+    }
 }
 
 /// A program that was found, and what is known of it and its builder.

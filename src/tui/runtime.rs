@@ -155,15 +155,9 @@ async fn run(
     match work {
         Work::Load => {
             let store = open()?;
-            let (found, mut versions) = mpsc::channel(REPORTS);
+            let (found, versions) = mpsc::channel(REPORTS);
             let id = job.id;
-            let forward = async {
-                while let Some(found) = versions.recv().await {
-                    if sender.send(Message::Report(id, Report::Found(found))).await.is_err() {
-                        return;
-                    }
-                }
-            };
+            let forward = forward(versions, &sender, id, Report::Found);
             let (loaded, ()) = tokio::join!(load::load_showing(&store, &job.progress, Some(found)), forward);
             let ledger = changes::ledger(&store, &world).await;
             // The screen is gone if nobody takes it.
@@ -236,10 +230,7 @@ async fn run(
         }
         Work::Verify(level) => {
             let store = open()?;
-            let inventory = match inventory {
-                Some(inventory) => inventory,
-                None => Arc::new(load::load(&store, &Progress::new()).await?),
-            };
+            let inventory = known(&store, inventory).await?;
             let report = verify::verify(&store, &inventory, level, &job.progress).await?;
             Ok(Report::Verified(level, report))
         }
@@ -271,19 +262,10 @@ async fn run(
         }
         Work::Find { pattern, scope } => {
             let store = open()?;
-            let inventory = match inventory {
-                Some(inventory) => inventory,
-                None => Arc::new(load::load(&store, &Progress::new()).await?),
-            };
+            let inventory = known(&store, inventory).await?;
             let pattern = find::Pattern::new(&pattern)?;
-            let (hits, mut found) = mpsc::channel(REPORTS);
-            let forward = async {
-                while let Some(layer) = found.recv().await {
-                    if sender.send(Message::Report(job.id, Report::FoundFile(layer))).await.is_err() {
-                        return;
-                    }
-                }
-            };
+            let (hits, found) = mpsc::channel(REPORTS);
+            let forward = forward(found, &sender, job.id, Report::FoundFile);
             let wanted = |index: &&CacheIndex| scope.is_none_or(|digest| index.digest == digest);
             let indexes: Vec<&CacheIndex> = inventory.indexes.iter().filter(wanted).collect();
             let (report, ()) = tokio::join!(find::find(&store, &indexes, &pattern, &job.progress, hits), forward);
@@ -323,11 +305,30 @@ async fn source(
     world: &World,
 ) -> Result<copying::Source> {
     let store = open(location, stores, false, &world.open)?;
-    let inventory = match inventory {
-        Some(inventory) => inventory,
-        None => Arc::new(load::load(&store, &Progress::new()).await?),
-    };
+    let inventory = known(&store, inventory).await?;
     Ok(copying::Source { store, inventory })
+}
+
+/// The place as it was loaded, else as it is now.
+async fn known(store: &Arc<dyn Store>, inventory: Option<Arc<Inventory>>) -> Result<Arc<Inventory>> {
+    match inventory {
+        Some(inventory) => Ok(inventory),
+        None => Ok(Arc::new(load::load(store, &Progress::new()).await?)),
+    }
+}
+
+/// Hands on what comes, as reports of a job, until nobody takes them any more.
+async fn forward<T>(
+    mut coming: mpsc::Receiver<T>,
+    sender: &mpsc::Sender<Message>,
+    id: u64,
+    report: impl Fn(T) -> Report,
+) {
+    while let Some(news) = coming.recv().await {
+        if sender.send(Message::Report(id, report(news))).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The place at `location`, opened `again` even if it is already: there may be another by now.
@@ -357,15 +358,8 @@ async fn files(
         let merged = merge::merge(store, &chain.layers, &job.progress).await?;
         return Ok(Report::Merged(chain.clone(), Box::new(merged)));
     };
-    let (batches, mut listed) = mpsc::channel(REPORTS);
-    let forward = async {
-        while let Some(entries) = listed.recv().await {
-            let report = Report::Listed(chain.clone(), entries);
-            if sender.send(Message::Report(job.id, report)).await.is_err() {
-                return;
-            }
-        }
-    };
+    let (batches, listed) = mpsc::channel(REPORTS);
+    let forward = forward(listed, sender, job.id, |entries| Report::Listed(chain.clone(), entries));
     let layer = LayerFiles::new(Arc::clone(store), layer);
     let (listing, ()) = tokio::join!(layer.list(&job.progress, batches), forward);
     Ok(Report::ListEnd(chain.clone(), listing?))

@@ -92,7 +92,9 @@ pub trait Screen {
     fn place(&self) -> Option<PlaceId>;
 
     /// The version it is about, or the one under the cursor.
-    fn target(&self, shared: &Shared) -> Option<Target>;
+    fn target(&self, _shared: &Shared) -> Option<Target> {
+        None
+    }
 
     /// The versions that are meant: those marked, else the one it is about.
     fn chosen(&self, shared: &Shared) -> Vec<Target> {

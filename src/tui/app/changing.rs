@@ -3,7 +3,7 @@
 
 use super::{App, Effect, Ending, Order, Report};
 use crate::error::{Error, Result};
-use crate::model::finding::Problem;
+use crate::model::finding::corrupt;
 use crate::model::location::Location;
 use crate::model::pin::Pin;
 use crate::model::plan::{Plan, Purpose, RunId};
@@ -16,7 +16,6 @@ use crate::tui::screen::{Answer, Changing, Confirmation, Jump, Work, age, count}
 use crate::tui::screens::{self, version_name};
 use crate::tui::shared::{Change, Job, JobKind, PlaceId, Standing, Target, Tone, called, error_line};
 use crate::tui::widgets::picker::{Choice, Picker};
-use jiff::SignedDuration;
 use ratatui::text::Line;
 use std::sync::Arc;
 
@@ -131,9 +130,7 @@ impl App {
     /// Blobs of the place that verifying found to be other than they should be.
     pub(super) fn corrupt(&self, place: PlaceId) -> Vec<crate::model::digest::Digest> {
         let verified = self.shared.places.get(place).and_then(|place| place.verified.as_ref());
-        let wrong = |problem| matches!(problem, Problem::WrongDigest | Problem::WrongSize);
-        let found = verified.into_iter().flat_map(|verified| verified.findings.iter());
-        found.filter(|finding| wrong(finding.problem)).filter_map(|finding| finding.digest).collect()
+        verified.into_iter().flat_map(|verified| corrupt(&verified.findings)).collect()
     }
 
     pub(super) fn go_plan(&mut self, purpose: Purpose) {
@@ -179,13 +176,7 @@ impl App {
         let now = self.shared.now;
         let until = match until.as_str() {
             "" => None,
-            given => Some(match units::parse_duration(given) {
-                Ok(duration) => SignedDuration::try_from(duration)
-                    .ok()
-                    .and_then(|duration| now.checked_add(duration).ok())
-                    .ok_or_else(|| Error::invalid("that is too long; nothing is for ever"))?,
-                Err(error) => units::parse_time(given).map_err(|_| error)?,
-            }),
+            given => Some(units::parse_until(given, now)?),
         };
         let reason = Some(reason).filter(|reason| !reason.is_empty());
         let pin = Pin { name, digest: target.digest, made: now, until, reason };

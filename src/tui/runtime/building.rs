@@ -4,12 +4,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::build::report::{Ending as How, Imported, Origin, Report, Step};
 use crate::model::build::watch::{Kind as Role, State, Watch};
 use crate::model::build::{Assembled, Facts, assemble};
-use crate::model::location::Location;
 use crate::model::text;
 use crate::model::units::count;
 use crate::ops::build::{self, Found, News, Target};
 use crate::progress::Progress;
-use crate::store::catalog;
 use crate::tui::app::Ending;
 use crate::tui::building::{Building, Checked, Transcript};
 use crate::tui::shared::Standing;
@@ -49,7 +47,8 @@ pub(super) async fn build(building: Building, progress: Progress, said: Transcri
             let (found, assembled) = assembled(&building).await?;
             let mut listener = Listener { said, progress: progress.clone(), steps: Vec::new(), done: 0, all: 0 };
             let mut tell = |news: News<'_>| listener.hear(news);
-            let was_empty = was_empty(&building).await;
+            let empty = Target::Buildx(building.builder.clone()).is_empty().await;
+            let was_empty = empty.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok();
             let report = build::run(found, &assembled, was_empty, &progress, &mut tell).await?;
             listener.flush(Duration::ZERO);
             Ok(told(&report))
@@ -57,17 +56,6 @@ pub(super) async fn build(building: Building, progress: Progress, said: Transcri
     };
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|why| Error::new(Kind::Internal, "the build broke off").with_source(why))?
-}
-
-/// Whether the builder holds nothing yet: then whatever is cached was imported. `None` if it does not tell.
-async fn was_empty(building: &Building) -> Option<bool> {
-    let builder = Location::new("daemon");
-    let builder = building.builder.iter().fold(builder, |builder, name| builder.with("builder", name.as_str()));
-    let records = match catalog::open(&builder) {
-        Ok(store) => store.usage().await,
-        Err(error) => Err(error),
-    };
-    records.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok().map(|all| all.is_empty())
 }
 
 /// A step as it was last heard of.

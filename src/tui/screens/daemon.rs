@@ -10,7 +10,7 @@ use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::listing::{Listing, nothing_fits};
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Request, Screen, Search, bytes, count};
-use crate::tui::shared::{PlaceId, Shared, Target};
+use crate::tui::shared::{PlaceId, Shared};
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::textbox::Scroll;
 use held::{BUILDS, Held, RECORDS, by};
@@ -273,9 +273,5 @@ impl Screen for Daemon {
 
     fn place(&self) -> Option<PlaceId> {
         Some(self.place)
-    }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
     }
 }

@@ -407,10 +407,6 @@ impl Screen for Comparison {
         Some(self.after.place)
     }
 
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
-    }
-
     fn word(&self, action: Action) -> Option<&'static str> {
         (action == Action::Toggle).then_some("records")
     }

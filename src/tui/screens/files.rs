@@ -444,10 +444,6 @@ impl Screen for Files {
         Some(self.place)
     }
 
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
-    }
-
     fn word(&self, action: Action) -> Option<&'static str> {
         match action {
             Action::Toggle => Some(if self.merged { "layer" } else { "merged" }),

@@ -254,8 +254,4 @@ impl Screen for Findings {
     fn place(&self) -> Option<PlaceId> {
         Some(self.place)
     }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
-    }
 }

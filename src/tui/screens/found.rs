@@ -317,8 +317,4 @@ impl Screen for Finds {
     fn place(&self) -> Option<PlaceId> {
         Some(self.place)
     }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
-    }
 }

@@ -13,7 +13,7 @@ use crate::tui::pace;
 use crate::tui::screen::{
     Answer, Canvas, Confirmation, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands,
 };
-use crate::tui::shared::{Change, Job, PlaceId, Shared, Standing, Target, Tone};
+use crate::tui::shared::{Change, Job, PlaceId, Shared, Standing, Tone};
 use crate::tui::widgets::bar::bar;
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
@@ -422,10 +422,6 @@ impl Screen for JobList {
     }
 
     fn place(&self) -> Option<PlaceId> {
-        None
-    }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
         None
     }
 

@@ -5,7 +5,7 @@ use crate::model::text;
 use crate::tui::keys::{Action, View};
 use crate::tui::listing::kinds_menu;
 use crate::tui::screen::{Answer, Canvas, Context, Look, Mouse, Screen, Search, count};
-use crate::tui::shared::{Entry, PlaceId, Shared, Target, Tone};
+use crate::tui::shared::{Entry, PlaceId, Shared, Tone};
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::textbox::{self, Scroll};
 use ratatui::layout::Rect;
@@ -212,10 +212,6 @@ impl Screen for Logs {
     }
 
     fn place(&self) -> Option<PlaceId> {
-        None
-    }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
         None
     }
 }

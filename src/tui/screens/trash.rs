@@ -11,7 +11,7 @@ use crate::tui::listing::{Listing, Shape, nothing_fits};
 use crate::tui::screen::{
     Answer, Canvas, Changing, Confirmation, Context, Look, Mouse, Request, Screen, Search, age, bytes, count, thousands,
 };
-use crate::tui::shared::{PlaceId, Shared, Target, Tone};
+use crate::tui::shared::{PlaceId, Shared, Tone};
 use crate::tui::widgets::cell::Cell;
 use crate::tui::widgets::frame::Pane;
 use crate::tui::widgets::table::{Column, Row, Width};
@@ -358,10 +358,6 @@ impl Screen for Trash {
 
     fn place(&self) -> Option<PlaceId> {
         Some(self.place)
-    }
-
-    fn target(&self, _shared: &Shared) -> Option<Target> {
-        None
     }
 
     fn word(&self, action: Action) -> Option<&'static str> {
