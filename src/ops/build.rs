@@ -31,6 +31,15 @@ pub enum Target {
     Buildctl(String),
 }
 
+/// A program that was found, and what is known of it and its builder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The words that the program is called with, without any command.
+    pub words: Vec<String>,
+    /// What is known.
+    pub facts: Facts,
+}
+
 impl Target {
     /// Whether the builder holds nothing yet: then whatever is cached was imported.
     pub async fn is_empty(&self) -> Result<bool> {
@@ -44,18 +53,7 @@ impl Target {
         let store = opened.map_err(|e| Error::new(Kind::Internal, "opening a builder broke off").with_source(e))??;
         Ok(store.usage().await?.is_empty())
     }
-}
 
-/// A program that was found, and what is known of it and its builder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The words that the program is called with, without any command.
-    pub words: Vec<String>,
-    /// What is known.
-    pub facts: Facts,
-}
-
-impl Target {
     /// The program that it takes.
     pub fn client(&self) -> Client {
         match self {

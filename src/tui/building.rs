@@ -2,6 +2,7 @@
 
 use crate::model::build::{Client, Options, Wish};
 use crate::model::location::Location;
+use crate::ops::build::Target;
 use crate::tui::shared::PlaceId;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,25 +21,46 @@ pub struct Building {
     pub from: Location,
     /// Where is exported to, if anywhere, and whether all steps are.
     pub to: Option<(Location, bool)>,
-    /// The builder of buildx; `None` for its current one.
-    pub builder: Option<String>,
-    /// What `docker buildx build` is given besides, the context last.
-    pub arguments: Vec<String>,
+    /// Who builds.
+    pub target: Target,
+    /// What is built: a folder, or the URL of a repository.
+    pub context: String,
+    /// What the program is given besides.
+    pub more: Vec<String>,
 }
 
 impl Building {
     /// As the model has it.
     pub fn wish(&self) -> Wish {
         let mode = self.to.as_ref().map(|(_, max)| if *max { "max" } else { "min" });
+        let builder = match &self.target {
+            Target::Buildx(builder) => builder.clone(),
+            Target::Buildctl(_) => None,
+        };
         Wish {
-            client: Client::Buildx,
-            builder: self.builder.clone(),
+            client: self.target.client(),
+            builder,
             from: vec![self.from.clone()],
             to: self.to.iter().map(|(to, _)| to.clone()).collect(),
             options: Options { mode: mode.map(str::to_owned), ..Options::default() },
-            arguments: self.arguments.clone(),
+            arguments: self.arguments(),
             warm: false,
         }
+    }
+
+    /// The context and the rest, as the program takes them.
+    fn arguments(&self) -> Vec<String> {
+        let context = self.context.clone();
+        let words = match self.target.client() {
+            Client::Buildx => return self.more.iter().cloned().chain([context]).collect(),
+            Client::Buildctl if context.contains("://") => vec!["--opt".to_owned(), format!("context={context}")],
+            Client::Buildctl => {
+                let local = |name: &str| ["--local".to_owned(), format!("{name}={context}")];
+                [local("context"), local("dockerfile")].concat()
+            }
+        };
+        let frontend = ["--frontend", "dockerfile.v0"].map(str::to_owned);
+        frontend.into_iter().chain(words).chain(self.more.iter().cloned()).collect()
     }
 }
 

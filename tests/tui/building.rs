@@ -6,6 +6,7 @@ use crate::snapshots::{USUAL, check_in};
 use crate::stage::{Scene, Stage};
 use cachedeck::error::{Error, Kind};
 use cachedeck::model::build::{Facts, assemble};
+use cachedeck::ops::build::Target;
 use cachedeck::tui::app::{Effect, Ending, Message, Report};
 use cachedeck::tui::building::{Building, Checked, Transcript};
 use cachedeck::tui::screen::{Changing, Work};
@@ -38,7 +39,7 @@ fn taken(stage: &mut Stage) {
     let (id, building) = asked(stage);
     let words = ["docker", "buildx", "build", "--progress=rawjson", "--cache-from"].map(str::to_owned);
     let from = building.from.cache_from(None, None).unwrap();
-    let words = words.into_iter().chain([from]).chain(building.arguments.clone()).collect();
+    let words = words.into_iter().chain([from]).chain(building.wish().arguments).collect();
     let warnings = vec!["the builder is older than what is known here".to_owned()];
     let checked = Checked { words, variables: vec!["AWS_ACCESS_KEY_ID".to_owned()], warnings };
     stage.tell(Message::Report(id, Report::Checked(building, Ok(checked))));
@@ -89,11 +90,26 @@ fn the_command_is_seen_before_anything_is_built() {
     stage.press("tab 'ci tab '--target 'app").press("shift+tab up up").see("asking the builder");
     stage.wait(Duration::from_secs(2));
     let (id, wanted) = asked(&stage);
-    assert_eq!((wanted.builder.as_deref(), wanted.arguments.join(" ").as_str()), (Some("ci"), "--targetapp ."));
+    let wish = wanted.wish();
+    assert_eq!((wish.builder.as_deref(), wish.arguments.join(" ").as_str()), (Some("ci"), "--targetapp ."));
     let error = Error::new(Kind::NotFound, "builder ci: no builder \"ci\" found").with_hint("`docker buildx ls` shows");
     stage.tell(Message::Report(id, Report::Checked(wanted, Err(error))));
     stage.see("no builder").see("`docker buildx ls` shows").press("enter").see("this can't be built");
     stage.press("esc w").see("nothing runs, and nothing was changed");
+}
+
+#[test]
+fn an_address_is_built_at_through_buildctl() {
+    let mut stage = asking(Scene::default());
+    stage.press("tab tab 'tcp://ci:1234");
+    stage.wait(Duration::from_secs(2));
+    let (_, wanted) = asked(&stage);
+    assert_eq!(wanted.target, Target::Buildctl("tcp://ci:1234".to_owned()));
+    let words = |wanted: &Building| assemble(&wanted.wish(), &Facts::default(), &|_| None).unwrap().words.join(" ");
+    let expected = "--frontend dockerfile.v0 --local context=. --local dockerfile=.";
+    assert!(words(&wanted).ends_with(expected), "{}", words(&wanted));
+    let remote = Building { context: "https://h/r.git".to_owned(), ..*wanted };
+    assert!(words(&remote).ends_with("--opt context=https://h/r.git"), "{}", words(&remote));
 }
 
 #[test]

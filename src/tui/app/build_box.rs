@@ -5,6 +5,7 @@ use super::seen::Seen;
 use crate::error::{Error, Result};
 use crate::model::location::Location;
 use crate::model::text;
+use crate::ops::build::Target;
 use crate::tui::building::{Building, Checked};
 use crate::tui::screen::{Look, shell};
 use crate::tui::shared::PlaceId;
@@ -70,12 +71,16 @@ impl BuildBox {
         if let Some(why) = self.source.fixed.as_ref().filter(|_| self.export > 0) {
             return Err(Error::new(crate::error::Kind::Denied, why.clone()).with_hint("build without exporting"));
         }
-        let mut arguments: Vec<String> = self.more.text().split_whitespace().map(str::to_owned).collect();
-        arguments.push(context.to_owned());
-        let builder = Some(self.builder.text().trim().to_owned()).filter(|builder| !builder.is_empty());
+        let more = self.more.text().split_whitespace().map(str::to_owned).collect();
+        let target = match self.builder.text().trim() {
+            "" => Target::Buildx(None),
+            address if address.contains("://") => Target::Buildctl(address.to_owned()),
+            name => Target::Buildx(Some(name.to_owned())),
+        };
         let Source { place, what, from, to, .. } = &self.source;
         let to = (self.export > 0).then(|| (to.clone(), self.export == 1));
-        Ok(Building { place: *place, what: what.clone(), from: from.clone(), to, builder, arguments })
+        let context = context.to_owned();
+        Ok(Building { place: *place, what: what.clone(), from: from.clone(), to, target, context, more })
     }
 
     fn input(&mut self) -> Option<&mut Input> {
@@ -110,7 +115,9 @@ impl BuildBox {
         let rows = FIELDS.map(|field| match field {
             Field::Context => typed("context", &self.context, "a folder, or the URL of a repository"),
             Field::Export => Row { label: "export", value: Value::Options(EXPORTS.to_vec(), self.export) },
-            Field::Builder => typed("builder", &self.builder, "buildx's current one"),
+            Field::Builder => {
+                typed("builder", &self.builder, "buildx's current one; buildctl with tcp://.. or unix://..")
+            }
             Field::More => typed("more", &self.more, "-t NAME, --target STAGE, --push, .."),
         });
         let told = self.seen.told("asking the builder; nothing is built", look, |(_, checked)| command(checked, look));

@@ -6,7 +6,7 @@ use crate::model::build::watch::{Kind as Role, State, Watch};
 use crate::model::build::{Assembled, Facts, assemble};
 use crate::model::text;
 use crate::model::units::count;
-use crate::ops::build::{self, Found, News, Target};
+use crate::ops::build::{self, Found, News};
 use crate::progress::Progress;
 use crate::tui::app::Ending;
 use crate::tui::building::{Building, Checked, Transcript};
@@ -33,7 +33,7 @@ async fn assembled(building: &Building) -> Result<(Found, Assembled)> {
     let environment = |name: &str| std::env::var(name).ok();
     // What is wrong whoever builds is told without asking anybody.
     assemble(&wish, &Facts::default(), &environment)?;
-    let found = Target::Buildx(building.builder.clone()).find().await?;
+    let found = building.target.find().await?;
     let assembled = assemble(&wish, &found.facts, &environment)?;
     Ok((found, assembled))
 }
@@ -47,7 +47,7 @@ pub(super) async fn build(building: Building, progress: Progress, said: Transcri
             let (found, assembled) = assembled(&building).await?;
             let mut listener = Listener { said, progress: progress.clone(), steps: Vec::new(), done: 0, all: 0 };
             let mut tell = |news: News<'_>| listener.hear(news);
-            let empty = Target::Buildx(building.builder.clone()).is_empty().await;
+            let empty = building.target.is_empty().await;
             let was_empty = empty.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok();
             let report = build::run(found, &assembled, was_empty, &progress, &mut tell).await?;
             listener.flush(Duration::ZERO);
