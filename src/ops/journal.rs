@@ -60,6 +60,17 @@ impl Journal {
             .with_hint(format!("the data folder must be writable; {} names another", crate::state::DATA_VARIABLE)))
     }
 
+    /// Whether runs can be written down, tried out where the place itself keeps no notes: what takes long asks first.
+    /// [`Kind::Unavailable`] if not.
+    pub async fn check(&self) -> Result<()> {
+        const TRIAL: &str = "trial";
+        if self.at_place() {
+            return Ok(());
+        }
+        self.write(TRIAL, &()).await?;
+        self.drop_key(TRIAL).await
+    }
+
     async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let bytes = if self.at_place() {
             match self.store.read_note(key).await {

@@ -9,6 +9,7 @@ use cachedeck::model::digest::Digest;
 use cachedeck::model::location::Location;
 use cachedeck::ops::copy::{Fate, Selection, Wish};
 use cachedeck::progress::Progress;
+use cachedeck::state::State;
 use cachedeck::store::memory::Memory;
 use cachedeck::store::{Store, catalog};
 use std::sync::Arc;
@@ -174,6 +175,23 @@ async fn a_blob_that_may_not_be_read_holds_up_its_own_versions_alone() {
         }
     }
     assert!(copied.versions.iter().any(|version| version.fate == Fate::Copied), "{copied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_that_could_not_be_written_down() {
+    let place = guarded("registry").await;
+    let (from, to) = (fixture("local-max"), catalog::open(&place.through).unwrap());
+    let from = catalog::open(&from.location).unwrap();
+    let wish = Wish { overwrite: true, ..Wish::default() };
+    let nowhere = State::at(None, None);
+    let error = places::copy_noting(&from, &to, &Selection::One, &wish, &Progress::new(), &nowhere).await.unwrap_err();
+    assert!(error.hint().is_some_and(|hint| hint.contains("data folder")), "{error}");
+    let sent = place
+        .proxy
+        .asked()
+        .into_iter()
+        .filter(|asked| !asked.line.starts_with("GET ") && !asked.line.starts_with("HEAD "));
+    assert_eq!(sent.count(), 0);
 }
 
 #[tokio::test]

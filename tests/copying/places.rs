@@ -117,11 +117,23 @@ pub async fn copy_between(
     wish: &Wish,
     progress: &Progress,
 ) -> Result<Copied> {
+    copy_noting(from, to, selection, wish, progress, &State::usual()).await
+}
+
+/// The same, written down in `state`.
+pub async fn copy_noting(
+    from: &Arc<dyn Store>,
+    to: &Arc<dyn Store>,
+    selection: &Selection,
+    wish: &Wish,
+    progress: &Progress,
+    state: &State,
+) -> Result<Copied> {
     static SALT: AtomicU32 = AtomicU32::new(0);
     let inventory = load::load(from, progress).await?;
     let picks = copy::picks(&inventory, selection, to.location())?;
     let plan = copy::plan(from, &picks, to, wish, progress).await?;
-    let journal = Journal::new(to, &State::usual());
+    let journal = Journal::new(to, state);
     let site = Site { store: to, journal: &journal, clock: &Timestamp::now, progress };
     let id = || RunId::new(Timestamp::now(), std::process::id() << 12 | SALT.fetch_add(1, Ordering::Relaxed));
     copy::run(&site, from, plan, wish, id).await

@@ -147,6 +147,7 @@ pub async fn run(
     wish: &Wish,
     mut ids: impl FnMut() -> RunId,
 ) -> Result<Copied> {
+    site.journal.check().await?;
     let progress = site.progress;
     progress.expect(plan.blobs.iter().filter(|blob| !blob.there).count() as u64, plan.to_send());
     let ends = Ends {
