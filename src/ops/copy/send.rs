@@ -25,6 +25,8 @@ use std::time::Duration;
 const TRIES: usize = 3;
 /// How long a blob is left alone before it is tried for the second time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Blobs at a time between places of one sort, which mostly copy them without their bytes coming by here.
+const WITHIN: usize = 16;
 /// Blobs that are asked for at a time.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -147,7 +149,9 @@ pub async fn run(
     wish: &Wish,
     mut ids: impl FnMut() -> RunId,
 ) -> Result<Copied> {
-    site.journal.check().await?;
+    if !plan.is_done() {
+        site.journal.check().await?;
+    }
     let progress = site.progress;
     progress.expect(plan.blobs.iter().filter(|blob| !blob.there).count() as u64, plan.to_send());
     let ends = Ends {
@@ -234,7 +238,7 @@ pub async fn run(
             // It would be the same for all the others.
             let kind = if progress.is_cancelled() { Kind::Cancelled } else { kind };
             waiting.iter().for_each(|(at, _)| copied.versions[*at].fate = Fate::Failed(kind, why.clone()));
-            return Ok(copied);
+            break;
         }
         // Somebody may have pruned what was there: it is sent again.
         let again = ends.missing(waiting.iter().map(|(_, version)| version), &sources).await?;
@@ -244,6 +248,9 @@ pub async fn run(
             continue;
         }
         ends.send(&again, &mut copied).await?;
+    }
+    if progress.is_cancelled() {
+        return Ok(copied);
     }
     // A copier is an exporter, too: who pruned while names did not lead there yet may have taken what it counted on.
     for _ in 0..TRIES {
@@ -268,8 +275,12 @@ impl Ends<'_> {
     /// Sends what is not there. Blobs that could not be sent, and why.
     async fn send(&self, blobs: &[Blob], copied: &mut Copied) -> Result<HashMap<Digest, (Kind, String)>> {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-        // Packing keeps a core busy; sending waits for others.
-        let usual = if blobs.iter().any(|blob| blob.packs) { cores } else { PARALLEL };
+        // Packing keeps a core busy; sending waits for others; what a service or the kernel copies waits for disks alone.
+        let usual = match self.from.location().kind() == self.to.location().kind() {
+            _ if blobs.iter().any(|blob| blob.packs) => cores,
+            true => WITHIN,
+            false => PARALLEL,
+        };
         let parallel = self.wish.pace.parallel.map_or(usual, NonZeroUsize::get);
         // Long ones first, so that none is left over at the end.
         let mut sorted: Vec<Blob> = blobs.to_vec();
