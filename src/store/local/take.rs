@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 
 /// Bytes copied, and hashed, at a time.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 1 << 20;
 
 /// Copies a blob of `from` to `to`. `false` if the kernel can't copy between them.
 pub(super) fn take(to: &Arc<Folder>, digest: &Digest, from: &Folder) -> Result<bool> {
