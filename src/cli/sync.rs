@@ -98,10 +98,10 @@ impl Command for Sync {
             };
         }
         let surplus = match unchanged(session, &place, &removal) {
-            Ok(surplus) => surplus,
-            Err(stop) => {
+            Ok(surplus) if !surplus.is_empty() => surplus,
+            nothing => {
                 copy::show::copied(session, &loaded, &place, &copied, None)?;
-                return Err(stop);
+                return nothing.map(|_| Exit::Done);
             }
         };
         if session.out.is_json() {

@@ -1,6 +1,8 @@
 //! The commands `copy` and `sync` as people and scripts meet them.
 
 use crate::program::Place;
+use crate::support::faults::{Asked, Fault, Proxy, When};
+use crate::support::s3::Bucket;
 use serde_json::{Value, json};
 
 fn json_of(place: &Place, arguments: &[&str]) -> (i32, Value) {
@@ -107,4 +109,44 @@ fn sync_shows_what_goes_and_takes_it_away_only_when_told() {
         assert_eq!(undone.code, 0, "{}", undone.err);
     }
     assert_eq!(names(&place, "./mirror"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sync_leaves_a_name_that_somebody_led_elsewhere_meanwhile() {
+    let place = Place::with("local-history");
+    place.add("local-max", "mirror");
+    let bucket = Bucket::new().await;
+    let s3 = |endpoint: &str| {
+        format!(
+            "type=s3,bucket={},region=us-east-1,endpoint_url={endpoint},use_path_style=true,access_key_id=tests,secret_access_key=tests",
+            bucket.name
+        )
+    };
+    for arguments in [
+        &["copy", "local-history", &s3(&bucket.endpoint), "--all"][..],
+        &["copy", "local-history", "./mirror,tag=old", "--tag", "release"],
+        &["copy", "local-history", "./mirror,tag=gone", "--tag", "release"],
+    ] {
+        let ran = place.run(arguments);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    let proxy = Proxy::before(&bucket.endpoint);
+    let index = place.path("mirror/index.json");
+    // As soon as a blob is read, a build leads `old` to what `latest` led to.
+    let lead = move |asked: Asked| {
+        let mut all: Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+        let entries = all["manifests"].as_array_mut().unwrap();
+        let name = |entry: &Value| entry["annotations"]["org.opencontainers.image.ref.name"].clone();
+        if let Some(latest) = entries.iter().find(|entry| name(entry) == "latest").cloned()
+            && let Some(old) = entries.iter_mut().find(|entry| name(entry) == "old")
+        {
+            (old["digest"], old["size"]) = (latest["digest"].clone(), latest["size"].clone());
+        }
+        std::fs::write(&index, all.to_string()).unwrap();
+        Ok(asked)
+    };
+    proxy.play(When::nth(1).of("/blobs/"), Fault::asked(lead));
+    let synced = place.run(&["sync", &s3(proxy.url()), "./mirror", "--apply", "--yes"]);
+    assert!(synced.code == 0 && synced.err.contains("old leads elsewhere by now"), "{} {}", synced.code, synced.err);
+    assert_eq!(names(&place, "./mirror"), ["latest", "old", "release"]);
 }
