@@ -14,7 +14,6 @@ use crate::model::inventory::Inventory;
 use crate::model::location::Location;
 use crate::model::text;
 use crate::progress::Progress;
-use crate::store::catalog;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,17 +40,14 @@ pub struct Found {
 }
 
 impl Target {
-    /// Whether the builder holds nothing yet: then whatever is cached was imported.
-    pub async fn is_empty(&self) -> Result<bool> {
+    /// The builder's own records, as a place.
+    pub fn location(&self) -> Location {
         let builder = Location::new("daemon");
-        let builder = match self {
+        match self {
             Target::Buildx(Some(name)) => builder.with("builder", name.as_str()),
             Target::Buildx(None) => builder,
             Target::Buildctl(address) => builder.with("addr", address.as_str()),
-        };
-        let opened = tokio::task::spawn_blocking(move || catalog::open(&builder)).await;
-        let store = opened.map_err(|e| Error::new(Kind::Internal, "opening a builder broke off").with_source(e))??;
-        Ok(store.usage().await?.is_empty())
+        }
     }
 
     /// The program that it takes.

@@ -13,10 +13,12 @@ use super::failure::{Exit, Outcome};
 use super::output::{Format, Place, Tone};
 use super::session::Session;
 use super::usage;
+use crate::error::{Error, Kind};
 use crate::model::build::{Assembled, Choice, Options};
 use crate::model::text;
 use crate::ops::build::Target;
 use crate::progress::Progress;
+use crate::store::catalog;
 use clap::builder::TypedValueParser;
 use clap::{Args, Parser};
 use serde_json::json;
@@ -198,10 +200,15 @@ impl Request {
 /// Where GitHub has the summary of a job.
 const SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
-/// Whether the builder holds nothing yet. `None` if it does not tell.
+/// Whether the builder holds nothing yet: then whatever is cached was imported. `None` if it does not tell.
 fn was_empty(session: &mut Session, target: &Target) -> Option<bool> {
-    let empty = session.jobs.run("asking the builder", &Progress::new(), target.is_empty());
-    empty.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok()
+    let location = target.location();
+    let records = async move {
+        let opened = tokio::task::spawn_blocking(move || catalog::open(&location)).await;
+        opened.map_err(|e| Error::new(Kind::Internal, "opening broke off").with_source(e))??.usage().await
+    };
+    let records = session.jobs.run("asking the builder", &Progress::new(), records);
+    records.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok().map(|all| all.is_empty())
 }
 
 /// Prints the command that would be run.

@@ -8,6 +8,7 @@ use crate::model::text;
 use crate::model::units::count;
 use crate::ops::build::{self, Found, News};
 use crate::progress::Progress;
+use crate::store::catalog;
 use crate::tui::app::Ending;
 use crate::tui::building::{Building, Checked, Transcript};
 use crate::tui::shared::Standing;
@@ -47,8 +48,7 @@ pub(super) async fn build(building: Building, progress: Progress, said: Transcri
             let (found, assembled) = assembled(&building).await?;
             let mut listener = Listener { said, progress: progress.clone(), steps: Vec::new(), done: 0, all: 0 };
             let mut tell = |news: News<'_>| listener.hear(news);
-            let empty = building.target.is_empty().await;
-            let was_empty = empty.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok();
+            let was_empty = was_empty(&building).await;
             let report = build::run(found, &assembled, was_empty, &progress, &mut tell).await?;
             listener.flush(Duration::ZERO);
             Ok(told(&report))
@@ -56,6 +56,16 @@ pub(super) async fn build(building: Building, progress: Progress, said: Transcri
     };
     let ended = tokio::task::spawn_blocking(work).await;
     ended.map_err(|why| Error::new(Kind::Internal, "the build broke off").with_source(why))?
+}
+
+/// Whether the builder holds nothing yet: then whatever is cached was imported. `None` if it does not tell.
+async fn was_empty(building: &Building) -> Option<bool> {
+    let location = building.target.location();
+    let records = match super::blocking(move || catalog::open(&location)).await {
+        Ok(store) => store.usage().await,
+        Err(error) => Err(error),
+    };
+    records.inspect_err(|error| tracing::info!("the builder's records: {error}")).ok().map(|all| all.is_empty())
 }
 
 /// A step as it was last heard of.
