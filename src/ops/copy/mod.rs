@@ -22,9 +22,6 @@ use crate::model::cache::{Compression, Form};
 use crate::model::text;
 use std::num::NonZeroUsize;
 
-/// Blobs on their way at a time, unless somebody says otherwise. More of them took more memory, and no less time.
-pub const PARALLEL: usize = 4;
-
 /// How versions are to be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
@@ -89,7 +86,7 @@ impl Packing {
 /// How it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
-    /// Blobs at a time; [`PARALLEL`] where nothing is said.
+    /// Blobs at a time; where nothing is said, as many as suit the two places.
     pub parallel: Option<NonZeroUsize>,
     /// Bytes a second at most.
     pub rate: Option<u64>,

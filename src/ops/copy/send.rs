@@ -3,7 +3,7 @@
 use super::pack::{self, Packed};
 use super::plan::{self, Blob, Plan, Version};
 use super::throttle::Throttle;
-use super::{PARALLEL, Traffic, Wish, lead};
+use super::{Traffic, Wish, lead};
 use crate::error::{Error, Kind, Result};
 use crate::format::compose;
 use crate::model::cache::Form;
@@ -25,6 +25,8 @@ use std::time::Duration;
 const TRIES: usize = 3;
 /// How long a blob is left alone before it is tried for the second time.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Blobs that are sent at a time. More of them took more memory, and no less time.
+const PARALLEL: usize = 4;
 /// Blobs at a time between places of one sort, which mostly copy them without their bytes coming by here.
 const WITHIN: usize = 16;
 /// Blobs that are asked for at a time.
