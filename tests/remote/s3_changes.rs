@@ -339,6 +339,47 @@ async fn a_lease_runs_out_and_is_not_taken_before() {
     stage.store.release(hold).await.unwrap();
 }
 
+/// Ceph's gateway takes quotes for a part of a tag, and in a bucket with versions refuses whatever a condition says.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_minds_conditions_in_a_way_of_its_own_is_written_to_all_the_same() {
+    for versions in [false, true] {
+        let stage = Stage::new(versions).await;
+        let ceph = move |asked: Asked| match asked.header("if-match") {
+            Some(tag) if versions || tag.starts_with('"') => Err(Box::new(Answer::status(412))),
+            _ => Ok(asked),
+        };
+        stage.proxy.play(When::always().of("PUT "), Fault::asked(ceph));
+        let publish = |document: &'static str, expected: Expected| {
+            let store = stage.store.clone();
+            async move { store.publish("main", &Bytes::from_static(document.as_bytes()), &[], expected).await }
+        };
+        let first = publish("{}", Expected::Absent).await.unwrap().version.unwrap();
+        let second = publish("{ }", Expected::Version(first.clone())).await.unwrap().version.unwrap();
+        assert_ne!(first, second);
+        assert_eq!(publish("{  }", Expected::Version(first)).await.unwrap_err().kind(), Kind::Stale);
+        let expired = "{\"run\":\"20261121-134500-00000a\",\"until\":\"2020-01-01T00:00:00Z\"}";
+        stage.bucket.put(".cachedeck/lock", expired).await;
+        let hold = stage.store.hold(&run()).await.unwrap();
+        stage.store.release(hold).await.unwrap();
+        assert!(stage.store.notes("").await.unwrap().is_empty());
+    }
+}
+
+/// A server that does mind conditions is never written to without one, not even if what was seen is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_changes_as_it_is_written_is_left() {
+    let stage = Stage::new(false).await;
+    stage.bucket.put("manifests/main", "seen").await;
+    let seen = stage.store.references().await.unwrap().items.remove(0).version.unwrap();
+    stage.proxy.play(When::always().of("manifests/main?x-id=PutObject"), Fault::status(412));
+    let document = Bytes::from_static(b"{}");
+    let error = stage.store.publish("main", &document, &[], Expected::Version(seen)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Stale, "{error}");
+    let written = |asked: &Asked| asked.line.starts_with("PUT ") && asked.line.contains("manifests/main");
+    let asked = stage.proxy.asked();
+    assert!(asked.iter().filter(|a| written(a)).all(|a| a.header("if-match").is_some()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_are_given_up_once_they_are_old() {
     let stage = Stage::new(false).await;

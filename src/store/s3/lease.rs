@@ -4,12 +4,11 @@
 use super::S3;
 use super::batch::{self, Doomed};
 use super::classify::changing;
-use super::{bare, broken};
+use super::{bare, broken, conditional};
 use crate::error::{Error, Kind, Result};
 use crate::model::plan::RunId;
 use crate::progress::Progress;
 use crate::store::keyed::{LEASE, Lease, RENEWED, beaten};
-use aws_sdk_s3::primitives::ByteStream;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -103,15 +102,7 @@ async fn renew(s3: S3, run: RunId, written: Arc<Mutex<Written>>) {
 async fn write(s3: &S3, run: &RunId, instead_of: Option<String>, written: &mut Written) -> Result<()> {
     let until = now(s3).checked_add(LEASE).unwrap_or(Timestamp::MAX);
     let words = Lease { run: run.clone(), until }.write()?;
-    let request = s3.client().await?.put_object().bucket(&s3.settings.bucket).key(key(s3));
-    let absent = instead_of.is_none().then(|| "*".to_owned());
-    let replaces = instead_of.is_some();
-    let request = request.set_if_none_match(absent).set_if_match(instead_of).body(ByteStream::from(words));
-    let answer = request.send().await.map_err(|e| match changing(&what(s3), e) {
-        // What was to be replaced is gone.
-        error if replaces && error.kind() == Kind::NotFound => Error::new(Kind::Stale, error.to_string()),
-        error => error,
-    })?;
+    let answer = conditional::put(s3, &what(s3), &key(s3), words, instead_of.as_deref()).await?;
     written.tag = answer.e_tag().unwrap_or_default().to_owned();
     written.versions.extend(answer.version_id().filter(|id| *id != "null").map(str::to_owned));
     Ok(())

@@ -8,6 +8,7 @@ mod batch;
 mod blobs;
 mod classify;
 mod client;
+mod conditional;
 mod conditions;
 mod discard;
 mod hashed;

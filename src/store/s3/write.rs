@@ -5,7 +5,7 @@ use super::S3;
 use super::attic::COPIED;
 use super::classify::changing;
 use super::hashed::Hashed;
-use super::{VERSION_ID, bare, conditions};
+use super::{VERSION_ID, bare, conditional, conditions};
 use crate::error::{Error, Kind, Result};
 use crate::model::digest::Digest;
 use crate::model::text;
@@ -161,20 +161,14 @@ pub async fn publish(s3: &S3, name: &str, document: &Bytes, needs: &[Digest], ex
     let what = format!("writing cache {} in bucket {}", text::safe(name), s3.settings.bucket);
     // Looked at first, for there are servers that mind no conditions.
     let is = tag(s3, &key).await.map_err(|e| e.context(&what))?;
-    let (absent, version) = match expected {
-        Expected::Absent if is.is_none() => (Some("*".to_owned()), None),
-        Expected::Version(was) if is.as_deref().is_some_and(|is| bare(is) == bare(&was)) => (None, is),
+    let instead_of = match expected {
+        Expected::Absent if is.is_none() => None,
+        Expected::Version(was) if is.as_deref().is_some_and(|is| bare(is) == bare(&was)) => is,
         _ => return Err(stale(&what)),
     };
-    let replaces = version.is_some();
-    let request = s3.client().await?.put_object().bucket(&s3.settings.bucket).key(&key);
-    let request = request.set_if_none_match(absent).set_if_match(version).body(ByteStream::from(document.clone()));
-    let version = match request.send().await.map_err(|e| changing(&what, e)) {
+    let version = match conditional::put(s3, &what, &key, document.clone(), instead_of.as_deref()).await {
         Ok(answer) => answer.e_tag().map(str::to_owned),
-        // What was to be replaced has changed, or is gone.
-        Err(error) if error.kind() == Kind::Stale || (error.kind() == Kind::NotFound && replaces) => {
-            return Err(stale(&what));
-        }
+        Err(error) if error.kind() == Kind::Stale => return Err(stale(&what)),
         // It may have been written, and only the answer be lost.
         Err(error) if error.kind() == Kind::Unavailable => match s3.get(&what, key.clone(), None).await {
             Ok(object) => {
