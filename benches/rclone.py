@@ -2,16 +2,17 @@
 """Measures `cachedeck du` beside `rclone size` on one bucket of a real S3 server, in turn, in one run, and prints a Markdown table.
 
 usage: tests/servers/with benches/rclone.py CACHEDECK [OBJECTS ROUNDS]
+       CACHEDECK_TEST_S3=http://HOST:PORT benches/rclone.py CACHEDECK [OBJECTS ROUNDS]
 
+The second form is for any other server; its access key and its secret are both `tests`. It is left with one more bucket.
 The bucket holds a build cache as BuildKit writes it: a manifest for each 50 blobs, each of 50 layers. Both programs list it; `du`
 also reads every manifest, or, once it remembers them, their listing alone. Each round runs every command once, so that a change
 of the machine's speed meets all of them. It needs rclone; on Debian it installs it."""
-import concurrent.futures, hashlib, http.client, json, os, random, shutil, statistics, subprocess, sys, tempfile, time
-from urllib.parse import quote, urlsplit
+import hashlib, json, os, random, shutil, statistics, subprocess, sys, tempfile, time
 
 cachedeck = os.path.abspath(sys.argv[1])
 objects, rounds = [int(n) for n in sys.argv[2:] or ("20000", "5")]
-server = os.environ.get("CACHEDECK_TEST_S3") or sys.exit("run it with tests/servers/with")
+server = os.environ.get("CACHEDECK_TEST_S3") or sys.exit("run it with tests/servers/with, or lead CACHEDECK_TEST_S3 to a server")
 if not shutil.which("rclone"):
     subprocess.run(["apt-get", "update", "-q"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["apt-get", "install", "-qy", "rclone"], check=True, stdout=subprocess.DEVNULL)
@@ -41,23 +42,6 @@ def manifest():
 contents = {f"blobs/{digest}": content for digest, content in blobs.items()}
 contents |= {f"manifests/v{n:05}": manifest() for n in range(manifests)}
 bucket = "bench-%d" % time.time_ns()
-signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=tests/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0000"}
-
-
-def put(keys):
-    connection = http.client.HTTPConnection(urlsplit(server).netloc)
-    for key in keys:
-        connection.request("PUT", quote(f"/{bucket}/{key}".rstrip("/")), contents.get(key, b""), signed)
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 200, (key, answer.status)
-
-
-put([""])
-keys = list(contents)
-with concurrent.futures.ThreadPoolExecutor(8) as pool:
-    list(pool.map(put, [keys[at::8] for at in range(8)]))
-
 place = f"type=s3,bucket={bucket},region=us-east-1,endpoint_url={server},use_path_style=true,access_key_id=tests,secret_access_key=tests"
 remote = {f"RCLONE_CONFIG_BENCH_{key}": value for key, value in {
     "TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": server, "REGION": "us-east-1", "ACCESS_KEY_ID": "tests",
@@ -66,6 +50,14 @@ home = tempfile.mkdtemp(prefix="cachedeck-rclone-")
 # What the user has set up for AWS is not for this server.
 own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 kept = own | remote | {"RCLONE_CONFIG": os.devnull, "CACHEDECK_CACHE_DIR": home, "CACHEDECK_DATA_DIR": ""}
+with tempfile.TemporaryDirectory(prefix="cachedeck-rclone-") as folder:
+    for key, content in contents.items():
+        path = os.path.join(folder, key)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+    fill = ["rclone", "copy", "--transfers=8", "--no-check-dest", "--s3-no-head", folder, f"bench:{bucket}"]
+    subprocess.run(fill, env=kept, check=True)
 FIRST, AGAIN, SIZE = "cachedeck du", "cachedeck du, again", "rclone size"
 du = [cachedeck, "du", "--json", "--progress=none", place]
 commands = {

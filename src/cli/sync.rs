@@ -66,12 +66,12 @@ impl Command for Sync {
         let plan = copy::plan(session, &loaded, &wanted, &place, &wish)?;
         let surplus = self.surplus(session, &loaded.inventory, &place, &wanted)?;
         let removal = self.removal(session, &place, &surplus)?;
-        let idle = plan.is_done() && removal.is_empty();
+        let idle = plan.is_done() && removal.is_none();
         if !self.how.applies() {
             copy::show::planned(session, &loaded, &place, &plan, &surplus)?;
             if !session.out.is_json() {
-                if !removal.is_empty() {
-                    change::show(session, &removal)?;
+                if let Some(removal) = &removal {
+                    change::show(session, removal)?;
                 }
                 if !idle {
                     session.words.note(&format!("nothing is changed yet; to do it: {}", change::typed()));
@@ -79,47 +79,48 @@ impl Command for Sync {
             }
             return Ok(if idle && self.how.error_on_noop() { Exit::Noop } else { Exit::Done });
         }
-        if !removal.is_empty() && !session.out.is_json() {
-            change::show(session, &removal)?;
+        if let Some(removal) = removal.as_ref().filter(|_| !session.out.is_json()) {
+            change::show(session, removal)?;
         }
         if !idle {
             change::agree(session, &to, self.how.yes(), "to do this")?;
         }
         let copied = copy::carry_out(session, &loaded, &place, plan, &wish)?;
         let ended = copy::ended(&place, &copied);
-        if !matches!(ended, Ok(Exit::Done)) || removal.is_empty() {
+        let agreed = removal.filter(|_| matches!(ended, Ok(Exit::Done)));
+        let Some(agreed) = agreed else {
             copy::show::copied(session, &loaded, &place, &copied, None)?;
-            if !removal.is_empty() {
+            if !surplus.is_empty() {
                 session.words.note("no names were taken away, as not all was copied");
             }
             return match ended {
                 Ok(Exit::Done) if idle && self.how.error_on_noop() => Ok(Exit::Noop),
                 ended => ended,
             };
-        }
-        let surplus = match unchanged(session, &place, &removal) {
-            Ok(surplus) if !surplus.is_empty() => surplus,
-            nothing => {
-                copy::show::copied(session, &loaded, &place, &copied, None)?;
-                return nothing.map(|_| Exit::Done);
-            }
         };
+        // Copying led names, so the plan is made anew.
+        let removal = unchanged(session, &place, &agreed).and_then(|names| {
+            let removal = self.removal(session, &place, &names)?;
+            Ok(removal.map(|removal| (names, removal)))
+        });
         if session.out.is_json() {
-            let applied = self.removal(session, &place, &surplus).and_then(|removal| {
-                place.change(session, "taking names away", async |site| apply::apply(site, &removal, None).await)
+            let applied = removal.and_then(|removal| {
+                let Some((names, removal)) = removal else { return Ok(None) };
+                let applied = place
+                    .change(session, "taking names away", async |site| apply::apply(site, &removal, None).await)?;
+                Ok(Some((names, applied)))
             });
-            let removed = applied.as_ref().ok().map(|applied| (surplus.as_slice(), applied));
+            let removed = applied.as_ref().ok().and_then(Option::as_ref);
+            let removed = removed.map(|(names, applied)| (names.as_slice(), applied));
             copy::show::copied(session, &loaded, &place, &copied, removed)?;
-            return change::exit(&place, &applied?);
+            return applied?.map_or(Ok(Exit::Done), |(_, applied)| change::exit(&place, &applied));
         }
         copy::show::copied(session, &loaded, &place, &copied, None)?;
-        let removal = self.removal(session, &place, &surplus)?;
-        change::apply_agreed(session, &place, &removal, None)
+        removal?.map_or(Ok(Exit::Done), |(_, removal)| change::apply_agreed(session, &place, &removal, None))
     }
 }
 
-/// Of the names that were to be taken away, and that the user agreed to, those that still lead where they led then. Copying led
-/// names, so the plan is made anew for these.
+/// Of the names that were to be taken away, and that the user agreed to, those that still lead where they led then.
 fn unchanged(session: &mut Session, place: &Place, agreed: &Plan) -> Outcome<Vec<String>> {
     let there = place.run(session, "reading names", place.store.references())?;
     let mut same = Vec::new();
@@ -160,17 +161,22 @@ impl Sync {
             .collect();
         // In a workflow run without a token for the repository only the scope that is asked for is seen.
         let is_listed = from.details.actions.as_ref().is_none_or(|actions| actions.listed);
-        let knows_all = from.complete && is_listed;
-        if !knows_all && !surplus.is_empty() {
-            let words = "not all of the source can be seen, so no names are taken away at the destination";
-            session.words.say("warning", Tone::Warn, words);
-            return Ok(Vec::new());
+        let why = match from.complete && is_listed {
+            false => "not all of the source can be seen",
+            true if !place.store.capabilities().remove => "the destination can't do that",
+            true => return Ok(surplus),
+        };
+        if !surplus.is_empty() {
+            session.words.say("warning", Tone::Warn, &format!("no names are taken away at the destination: {why}"));
         }
-        Ok(surplus)
+        Ok(Vec::new())
     }
 
-    /// The plan that takes names away.
-    fn removal(&self, session: &mut Session, place: &Place, names: &[String]) -> Outcome<Plan> {
+    /// The plan that takes names away; `None` where there are none to take.
+    fn removal(&self, session: &mut Session, place: &Place, names: &[String]) -> Outcome<Option<Plan>> {
+        if names.is_empty() {
+            return Ok(None);
+        }
         let progress = Progress::new();
         let now = session.out.look.now;
         let work = async {
@@ -179,6 +185,7 @@ impl Sync {
             let sight = Sight { inventory: &inventory, pins: &pins, now, id: change::new_id() };
             pin::unname(&place.store, &sight, names, Purpose::Untag, true).await
         };
-        session.jobs.run("planning", &progress, work).map_err(|error| Stop::at(&place.location, error))
+        let plan = session.jobs.run("planning", &progress, work).map_err(|error| Stop::at(&place.location, error))?;
+        Ok(Some(plan).filter(|plan| !plan.is_empty()))
     }
 }

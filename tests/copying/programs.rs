@@ -1,5 +1,6 @@
 //! The commands `copy` and `sync` as people and scripts meet them.
 
+use crate::places::github;
 use crate::program::Place;
 use crate::support::faults::{Asked, Fault, Proxy, When};
 use crate::support::s3::Bucket;
@@ -109,6 +110,21 @@ fn sync_shows_what_goes_and_takes_it_away_only_when_told() {
         assert_eq!(undone.code, 0, "{}", undone.err);
     }
     assert_eq!(names(&place, "./mirror"), before);
+}
+
+#[test]
+fn sync_goes_where_names_cannot_be_taken_away() {
+    let place = Place::with("local-history");
+    let github = github(2);
+    let there = github.location.reveal();
+    let synced = place.run(&["sync", "local-history", &there, "--tag", "latest", "--apply", "--yes"]);
+    assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
+    let before = names(&place, &there);
+    assert_eq!(before.len(), 1);
+    let elsewhere = format!("{there},scope=elsewhere");
+    let again = place.run(&["sync", "local-history", &elsewhere, "--tag", "latest", "--apply", "--yes"]);
+    assert_eq!(again.code, 0, "{}{}", again.out, again.err);
+    assert_eq!(names(&place, &there), before, "{}", again.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,9 +24,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Documents fetched at a time, where a backend must be asked for each: enough to hide the way to a far server.
 const PARALLEL: usize = 32;
+
+/// Documents fetched at a time by their names: they are short, and of object stores, which take many requests.
+const BY_NAME: usize = 64;
 
 /// Documents decoded in one go at most, where a name leads to each: handing over every single one costs more than it takes.
 const AT_ONCE: usize = 16;
@@ -186,9 +190,10 @@ struct Watch<'a> {
 
 async fn look(store: &Arc<dyn Store>, references: &References, past: References, watch: Watch<'_>) -> Result<Seen> {
     let Watch { progress, found, keep } = watch;
+    let capabilities = store.capabilities();
     let mut seen = Seen {
         named: Vec::new(),
-        bare: store.capabilities().bare_configs,
+        bare: capabilities.bare_configs,
         findings: past.findings,
         decoded: Decoded::default(),
         blobs: Vec::new(),
@@ -204,40 +209,41 @@ async fn look(store: &Arc<dyn Store>, references: &References, past: References,
             seen.named.push(Named { reference, digest, past, unread: None });
         }
     }
+    let mut scan = None;
+    if capabilities.list_blobs && !capabilities.find_dangling {
+        // A listing that looks into no blob learns nothing from what names lead to, so it need not wait. What a version needs
+        // was there before its name was listed.
+        scan = Some(Scan::begin(store, progress, Arc::default()));
+    }
     let named = seen.named.iter().map(|n| n.digest).collect();
     fetch(store, &mut seen.decoded, named, progress).await?;
     fetch_named(store, &mut seen, names, progress, keep).await?;
     show(&found, || assemble::preview_named(&seen)).await;
-    if store.capabilities().list_blobs {
-        let (sender, mut batches) = mpsc::channel(8);
-        let (lister, counter) = (store.clone(), progress.clone());
-        let opaque = Arc::new(Opaque::default());
+    let opaque = Arc::new(Opaque::default());
+    if capabilities.list_blobs && scan.is_none() {
         opaque.extend(seen.decoded.layers());
-        let known = opaque.clone();
-        let lister = tokio::spawn(async move { lister.blobs(&counter, &known, sender).await });
+        scan = Some(Scan::begin(store, progress, opaque.clone()));
+    }
+    if let Some(mut scan) = scan {
         let mut decoding = JoinSet::new();
-        while let Some(batch) = batches.recv().await {
-            seen.blobs.extend(batch.iter().map(table::listed));
-            let documents: Vec<_> = batch.into_iter().filter_map(|b| b.document.map(|d| (b.digest, d))).collect();
+        while let Some(documents) = scan.documents.recv().await {
             if decoding.len() >= cores()
                 && let Some(done) = decoding.join_next().await
             {
                 take_in(&mut seen, done.map_err(broke_off)?, &found).await;
             }
-            if !documents.is_empty() {
-                let opaque = opaque.clone();
-                decoding.spawn_blocking(move || {
-                    let decoded = Decoded::read(&documents);
-                    opaque.extend(decoded.layers());
-                    decoded
-                });
-            }
+            let opaque = opaque.clone();
+            decoding.spawn_blocking(move || {
+                let decoded = Decoded::read(&documents);
+                opaque.extend(decoded.layers());
+                decoded
+            });
         }
         while let Some(done) = decoding.join_next().await {
             take_in(&mut seen, done.map_err(broke_off)?, &found).await;
         }
-        seen.listing = Some(lister.await.map_err(broke_off)??);
-        table::in_order(&mut seen.blobs);
+        let (blobs, listing) = scan.task.await.map_err(broke_off)??;
+        (seen.blobs, seen.listing) = (blobs, Some(listing));
     }
     // What is left was too long to be found by looking, or can't be listed: it is asked for by name.
     let is_listed = seen.listing.is_some();
@@ -258,6 +264,39 @@ async fn look(store: &Arc<dyn Store>, references: &References, past: References,
     let has_come = |digest| table::position(&seen.blobs, &digest).is_some();
     seen.changed |= is_listed && seen.decoded.absent().any(has_come);
     Ok(seen)
+}
+
+/// A listing of blobs on its way. Dropping it stops it.
+struct Scan {
+    /// Documents among them, as they are found.
+    documents: mpsc::Receiver<Vec<(Digest, Bytes)>>,
+    /// Ends with the blobs, sorted.
+    task: AbortOnDropHandle<Result<(Vec<Blob>, Listing)>>,
+}
+
+impl Scan {
+    /// Begins it; blobs that are `opaque` are no documents.
+    fn begin(store: &Arc<dyn Store>, progress: &Progress, opaque: Arc<Opaque>) -> Self {
+        let (store, progress) = (store.clone(), progress.clone());
+        let (sender, mut batches) = mpsc::channel(8);
+        let (found, documents) = mpsc::channel(8);
+        let lister = tokio::spawn(async move { store.blobs(&progress, &opaque, sender).await });
+        let lister = AbortOnDropHandle::new(lister);
+        let task = tokio::spawn(async move {
+            let mut blobs = Vec::new();
+            while let Some(batch) = batches.recv().await {
+                blobs.extend(batch.iter().map(table::listed));
+                let batch: Vec<_> = batch.into_iter().filter_map(|b| b.document.map(|d| (b.digest, d))).collect();
+                if !batch.is_empty() && found.send(batch).await.is_err() {
+                    return Err(Error::cancelled());
+                }
+            }
+            let listing = lister.await.map_err(broke_off)??;
+            table::in_order(&mut blobs);
+            Ok((blobs, listing))
+        });
+        Self { documents, task: AbortOnDropHandle::new(task) }
+    }
 }
 
 fn cores() -> usize {
@@ -318,7 +357,7 @@ async fn fetch_named(
             let read = store.document(&reference, DOCUMENT_LIMIT).await;
             (reference, past, read)
         })
-        .buffer_unordered(PARALLEL);
+        .buffer_unordered(BY_NAME);
     let mut reads = reads.ready_chunks(AT_ONCE);
     while let Some(chunk) = reads.next().await {
         progress.check()?;
