@@ -44,13 +44,20 @@ async fn replace(s3: &S3, what: &str, key: &str, body: &Bytes, seen: &str) -> Re
 /// tried out on an object of our own.
 async fn refuses_all(s3: &S3) -> Result<bool> {
     let (key, canary) = (format!("{}probe/{}", s3.settings.layout.own, fresh()), Bytes::from("a canary of cachedeck"));
-    own::write(s3, &key, canary.clone()).await?;
-    let head = s3.head(&key).await?;
-    let written = replace(s3, "trying out a condition", &key, &canary, head.e_tag().unwrap_or_default()).await;
+    let tried = async {
+        own::write(s3, &key, canary.clone()).await?;
+        let tag = s3.head(&key).await?.e_tag().unwrap_or_default().to_owned();
+        replace(s3, "trying out a condition", &key, &canary, &tag).await
+    };
+    let tried = tried.await;
     if let Err(error) = own::erase(s3, std::slice::from_ref(&key)).await {
         tracing::info!(%error, "a canary was left behind");
     }
-    Ok(written.is_err_and(|error| error.kind() == Kind::Stale))
+    match tried {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == Kind::Stale => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 async fn is_there(s3: &S3, key: &str, tag: &str) -> bool {
