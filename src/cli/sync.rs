@@ -6,6 +6,7 @@ use super::copy::{self, CopyArgs, Which};
 use super::failure::{Exit, Outcome, Stop};
 use super::output::Tone;
 use super::session::Session;
+use crate::error::{Error, Kind};
 use crate::model::inventory::Inventory;
 use crate::model::plan::{Plan, Purpose, Step};
 use crate::ops::apply;
@@ -101,6 +102,11 @@ impl Command for Sync {
         // Copying led names, so the plan is made anew.
         let removal = unchanged(session, &place, &agreed).and_then(|names| {
             let removal = self.removal(session, &place, &names)?;
+            let is_agreed = |name| unnamed(&agreed).any(|seen| seen == name);
+            if removal.as_ref().is_some_and(|removal| !unnamed(removal).all(is_agreed)) {
+                let what = "names at the destination were led elsewhere meanwhile, so none were taken away";
+                return Err(Stop::at(&to, Error::new(Kind::Stale, what).with_hint("look again, then retry")));
+            }
             Ok(removal.map(|removal| (names, removal)))
         });
         if session.out.is_json() {
@@ -124,15 +130,22 @@ impl Command for Sync {
 fn unchanged(session: &mut Session, place: &Place, agreed: &Plan) -> Outcome<Vec<String>> {
     let there = place.run(session, "reading names", place.store.references())?;
     let mut same = Vec::new();
-    for step in &agreed.steps {
-        let Step::Unname { name, version, .. } = step else { continue };
-        match there.items.iter().find(|reference| reference.name == *name) {
-            Some(reference) if reference.version.as_ref() == Some(version) => same.push(name.clone()),
+    for (name, version) in unnamed(agreed) {
+        match there.items.iter().find(|reference| reference.name == name) {
+            Some(reference) if reference.version.as_deref() == Some(version) => same.push(name.to_owned()),
             Some(_) => session.words.note(&format!("{name} leads elsewhere by now, and stays")),
             None => {}
         }
     }
     Ok(same)
+}
+
+/// The names that a plan takes away, each with where it leads.
+fn unnamed(plan: &Plan) -> impl Iterator<Item = (&str, &str)> {
+    plan.steps.iter().filter_map(|step| match step {
+        Step::Unname { name, version, .. } => Some((name.as_str(), version.as_str())),
+        _ => None,
+    })
 }
 
 impl Sync {
@@ -146,7 +159,8 @@ impl Sync {
     ) -> Outcome<Vec<String>> {
         let globs = self.keep_tags.iter().map(|glob| matcher(glob)).collect::<Result<Vec<_>, _>>()?;
         let pins: BTreeSet<String> = place.pins(session)?.into_iter().map(|pin| pin.name).collect();
-        let names: BTreeSet<&str> = wanted.iter().flat_map(|pick| &pick.names).map(String::as_str).collect();
+        let names = wanted.iter().flat_map(|pick| &pick.names);
+        let names: BTreeSet<String> = names.map(|name| place.store.name_in_full(name)).collect();
         let there = place.run(session, "reading names", place.store.references())?;
         let surplus: Vec<String> = there
             .items
@@ -154,7 +168,7 @@ impl Sync {
             .map(|reference| reference.name)
             .filter(|name| {
                 !name.is_empty()
-                    && !names.contains(name.as_str())
+                    && !names.contains(name)
                     && !pins.contains(name)
                     && !globs.iter().any(|(_, glob)| glob.is_match(name))
             })

@@ -117,14 +117,12 @@ fn sync_goes_where_names_cannot_be_taken_away() {
     let place = Place::with("local-history");
     let github = github(2);
     let there = github.location.reveal();
-    let synced = place.run(&["sync", "local-history", &there, "--tag", "latest", "--apply", "--yes"]);
-    assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
-    let before = names(&place, &there);
-    assert_eq!(before.len(), 1);
-    let elsewhere = format!("{there},scope=elsewhere");
-    let again = place.run(&["sync", "local-history", &elsewhere, "--tag", "latest", "--apply", "--yes"]);
-    assert_eq!(again.code, 0, "{}{}", again.out, again.err);
-    assert_eq!(names(&place, &there), before, "{}", again.err);
+    for _ in 0..2 {
+        let synced = place.run(&["sync", "local-history", &there, "--tag", "latest", "--apply", "--yes"]);
+        assert_eq!(synced.code, 0, "{}{}", synced.out, synced.err);
+        assert!(!synced.err.contains("no names are taken away"), "what was written is wanted: {}", synced.err);
+        assert_eq!(names(&place, &there).len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

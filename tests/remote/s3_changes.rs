@@ -16,6 +16,7 @@ use cachedeck::ops::load::load;
 use cachedeck::progress::Progress;
 use cachedeck::store::{BlobReader, Expected, Store, catalog};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -361,7 +362,14 @@ async fn what_minds_conditions_in_a_way_of_its_own_is_written_to_all_the_same() 
         stage.bucket.put(".cachedeck/lock", expired).await;
         let hold = stage.store.hold(&run()).await.unwrap();
         stage.store.release(hold).await.unwrap();
-        assert!(stage.store.notes("").await.unwrap().is_empty());
+        let probes: Vec<String> = stage.proxy.asked().into_iter().map(|asked| asked.line).collect();
+        let probes = probes.iter().filter(|line| line.starts_with("PUT ") && line.contains("/.cachedeck/probe/"));
+        let paths: BTreeSet<&str> = probes.filter_map(|line| line.split(['?', ' ']).nth(1)).collect();
+        assert_eq!(paths.len(), 1, "tried out once: {paths:?}");
+        for path in paths {
+            let key = path.split_once("/.cachedeck/").unwrap().1;
+            assert!(!stage.bucket.has(&format!(".cachedeck/{key}")).await, "{path} is left");
+        }
     }
 }
 
@@ -377,7 +385,19 @@ async fn a_name_that_changes_as_it_is_written_is_left() {
     assert_eq!(error.kind(), Kind::Stale, "{error}");
     let written = |asked: &Asked| asked.line.starts_with("PUT ") && asked.line.contains("manifests/main");
     let asked = stage.proxy.asked();
-    assert!(asked.iter().filter(|a| written(a)).all(|a| a.header("if-match").is_some()));
+    assert!(asked.iter().filter(|a| written(a)).all(|a| a.header("if-match").is_some_and(|tag| tag.starts_with('"'))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_whose_answer_is_lost_is_held() {
+    for versions in [false, true] {
+        let stage = Stage::new(versions).await;
+        stage.proxy.play(When::always().of("PUT "), Fault::Lost);
+        let hold = stage.store.hold(&run()).await.unwrap();
+        stage.proxy.heal();
+        stage.store.release(hold).await.unwrap();
+        assert!(!stage.bucket.has(".cachedeck/lock").await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

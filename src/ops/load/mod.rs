@@ -29,7 +29,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// Documents fetched at a time, where a backend must be asked for each: enough to hide the way to a far server.
 const PARALLEL: usize = 32;
 
-/// Documents fetched at a time by their names: they are short, and of object stores, which take many requests.
+/// Documents fetched at a time by their names: short ones, from stores that take many requests.
 const BY_NAME: usize = 64;
 
 /// Documents decoded in one go at most, where a name leads to each: handing over every single one costs more than it takes.
@@ -212,7 +212,7 @@ async fn look(store: &Arc<dyn Store>, references: &References, past: References,
     let mut scan = None;
     if capabilities.list_blobs && !capabilities.find_dangling {
         // A listing that looks into no blob learns nothing from what names lead to, so it need not wait. What a version needs
-        // was there before its name was listed.
+        // was there before its name was listed, and whether names were led elsewhere since is asked afterwards.
         scan = Some(Scan::begin(store, progress, Arc::default()));
     }
     let named = seen.named.iter().map(|n| n.digest).collect();

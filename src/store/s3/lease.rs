@@ -44,8 +44,8 @@ pub async fn take(s3: &S3, run: &RunId) -> Result<Held> {
     let expired = match &found {
         None => None,
         // The server's clock: this machine's may be off.
-        Some((words, tag)) if words.until < now(s3) => Some(tag.clone()),
-        Some((words, _)) => return Err(words.busy()),
+        Some(found) if found.words.until < now(s3) => Some(found.tag.clone()),
+        Some(found) => return Err(found.words.busy()),
     };
     let mut written = Written { tag: String::new(), versions: Vec::new() };
     match write(s3, run, expired, &mut written).await {
@@ -55,7 +55,7 @@ pub async fn take(s3: &S3, run: &RunId) -> Result<Held> {
     }
     // A server that minds no conditions lets the last of two win.
     match self::found(s3).await? {
-        Some((words, _)) if words.run == *run => {}
+        Some(found) if found.words.run == *run => {}
         _ => return Err(holder(s3).await),
     }
     s3.lost.store(false, Relaxed);
@@ -69,7 +69,7 @@ pub async fn give_up(held: Held) -> Result<()> {
     held.renewal.abort();
     let written = held.written.lock().await;
     let s3 = &held.s3;
-    let ours = found(s3).await?.is_some_and(|(_, tag)| bare(&tag) == bare(&written.tag));
+    let ours = found(s3).await?.is_some_and(|found| bare(&found.tag) == bare(&written.tag));
     if !written.versions.is_empty() {
         let own: Vec<Doomed> = written.versions.iter().map(|id| Doomed::version(&key(s3), id)).collect();
         return batch::delete(s3, &own, &Progress::new()).await.into_iter().collect();
@@ -102,28 +102,44 @@ async fn renew(s3: S3, run: RunId, written: Arc<Mutex<Written>>) {
 async fn write(s3: &S3, run: &RunId, instead_of: Option<String>, written: &mut Written) -> Result<()> {
     let until = now(s3).checked_add(LEASE).unwrap_or(Timestamp::MAX);
     let words = Lease { run: run.clone(), until }.write()?;
-    let answer = conditional::put(s3, &what(s3), &key(s3), words, instead_of.as_deref()).await?;
-    written.tag = answer.e_tag().unwrap_or_default().to_owned();
-    written.versions.extend(answer.version_id().filter(|id| *id != "null").map(str::to_owned));
+    let sent = conditional::put(s3, &what(s3), &key(s3), words, instead_of.as_deref()).await;
+    let (tag, version) = match sent {
+        Ok(answer) => (answer.e_tag().map(str::to_owned), answer.version_id().map(str::to_owned)),
+        // It may have been written, and only the answer be lost.
+        Err(error) if error.kind() == Kind::Unavailable => match found(s3).await? {
+            Some(found) if found.words.run == *run && found.words.until == until => (Some(found.tag), found.version),
+            _ => return Err(error),
+        },
+        Err(error) => return Err(error),
+    };
+    written.tag = tag.unwrap_or_default();
+    written.versions.extend(version.filter(|id| id != "null"));
     Ok(())
 }
 
-/// Who holds it, with the object's ETag.
-async fn found(s3: &S3) -> Result<Option<(Lease, String)>> {
+/// The object that says who holds it.
+struct Found {
+    words: Lease,
+    tag: String,
+    version: Option<String>,
+}
+
+async fn found(s3: &S3) -> Result<Option<Found>> {
     let object = match s3.get(&what(s3), key(s3), None).await {
         Ok(object) => object,
         Err(error) if error.kind() == Kind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let tag = object.e_tag().unwrap_or_default().to_owned();
+    let version = object.version_id().map(str::to_owned);
     let bytes = object.body.collect().await.map_err(|e| broken(&what(s3), e.into()))?.into_bytes();
     let words = Lease::read(&format!("{} in bucket {}", key(s3), s3.settings.bucket), &bytes)?;
-    Ok(Some((words, tag)))
+    Ok(Some(Found { words, tag, version }))
 }
 
 async fn holder(s3: &S3) -> Error {
     match found(s3).await {
-        Ok(Some((words, _))) => words.busy(),
+        Ok(Some(found)) => found.words.busy(),
         _ => beaten(),
     }
 }

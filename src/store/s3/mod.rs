@@ -45,6 +45,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::EncodingType;
 use bytes::{Bytes, BytesMut};
 use classify::{broken, classify};
+use conditional::Takes;
 use conditions::Conditions;
 use futures::{StreamExt as _, TryStreamExt as _};
 use http_body_util::BodyDataStream;
@@ -71,6 +72,7 @@ struct S3 {
     clock: Arc<Clock>,
     /// What the server minds, once that was tried out.
     conditions: Arc<OnceCell<Conditions>>,
+    takes: Arc<OnceCell<Takes>>,
     /// Whether somebody else took over the lease that we held.
     lost: Arc<AtomicBool>,
 }
@@ -85,8 +87,8 @@ pub fn open(location: &Location) -> Result<Arc<dyn Store>> {
     for (key, value) in [("bucket", &settings.bucket), ("region", &settings.region)] {
         location.set(key, value.as_str());
     }
-    let (client, clock, conditions, lost) = Default::default();
-    Ok(Arc::new(S3 { location, settings, client, clock, conditions, lost }))
+    let (client, clock, conditions, takes, lost) = Default::default();
+    Ok(Arc::new(S3 { location, settings, client, clock, conditions, takes, lost }))
 }
 
 impl S3 {
