@@ -23,6 +23,7 @@ use std::collections::BTreeSet;
 /// Shows what would be copied and which names would go, and does it with --apply.
 /// Names at the destination lead to copies of what they lead to at the source; those that the source does not have, or that are not
 /// chosen, are taken away there, but for pins. What they led to is left for `cachedeck prune`, and `cachedeck undo` leads them back.
+/// Where names can't be taken away, as in GitHub Actions, it copies and says so.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
