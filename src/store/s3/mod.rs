@@ -70,8 +70,9 @@ struct S3 {
     settings: Arc<Settings>,
     client: Arc<OnceCell<Client>>,
     clock: Arc<Clock>,
-    /// What the server minds, once that was tried out.
+    /// What the server minds when it deletes, once that was tried out.
     conditions: Arc<OnceCell<Conditions>>,
+    /// How it takes a condition when it writes, once it refused one that seems to hold.
     takes: Arc<OnceCell<Takes>>,
     /// Whether somebody else took over the lease that we held.
     lost: Arc<AtomicBool>,
